@@ -1,0 +1,55 @@
+# The few verbs of this project. Everything happens in a virtual environment
+# under build/; PYTHON says which interpreter it is made from.
+#
+#   make demo       build in a fresh environment, run the echo demo
+#   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
+#   make test-c     the C tests, which need no Python
+#   make build      build and install into the environment only
+#   make lint       the rules that programs can check
+#   make clean      remove everything that was built
+#
+# docs/building.md has the switches of the build (TRIO_C_DEBUG=1 and others).
+
+PYTHON ?= python3
+VENV ?= build/venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -q
+ARGS ?=
+
+.PHONY: demo build test test-c test-native test-upstream lint clean
+
+demo:
+	rm -rf build/demo
+	$(MAKE) --no-print-directory build VENV=build/demo
+	build/demo/bin/python examples/echo_demo.py
+
+build: $(BIN)/python
+	$(PIP) install .
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+test: test-native test-upstream
+
+test-native: build
+	$(PIP) install -r tests/requirements.txt
+	$(BIN)/pytest $(ARGS)
+
+test-upstream: build
+	$(PIP) install -r tests/upstream/requirements.txt
+	$(BIN)/pytest -q tests/upstream/test_runner.py
+	$(BIN)/python tests/upstream/run.py
+
+test-c:
+	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests
+
+lint: $(BIN)/python
+	$(PIP) install -r tools/requirements.txt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_includes.py
+	$(BIN)/python tools/check_c.py
+	$(BIN)/python tools/check_sizes.py
+
+clean:
+	rm -rf build dist *.egg-info csrc/tests/build tests/upstream/.cache

@@ -1,0 +1,8 @@
+/* The monotonic clock: never steps back, has no meaning between processes. */
+#ifndef TC_BASE_CLOCK_H
+#define TC_BASE_CLOCK_H
+
+/* Seconds since an arbitrary start.  Any thread; async-signal-safe. */
+double tc_clock_monotonic(void);
+
+#endif /* TC_BASE_CLOCK_H */

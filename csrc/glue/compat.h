@@ -1,0 +1,64 @@
+/* compat.h - the only file that looks at PY_VERSION_HEX.
+ *
+ * Everything newer than the oldest supported CPython (3.11) is given here
+ * under its modern name, so that the rest of the tree reads as if written
+ * for the newest one.
+ */
+#ifndef TC_GLUE_COMPAT_H
+#define TC_GLUE_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <frameobject.h>
+
+#if PY_VERSION_HEX < 0x030B0000
+#error "trio_c needs CPython 3.11 or later"
+#endif
+
+#if PY_VERSION_HEX < 0x030C0000
+
+/* New reference to the raised exception, normalised, its traceback set; the
+   error indicator is clear afterwards. NULL if none was raised. */
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (tb != NULL) {
+        PyException_SetTraceback(value, tb);
+    }
+    Py_XDECREF(tb);
+    Py_DECREF(type);
+    return value;
+}
+
+/* Steals exc; does not touch its context. */
+static inline void
+PyErr_SetRaisedException(PyObject *exc)
+{
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc,
+                  PyException_GetTraceback(exc));
+}
+
+#endif
+
+/* Functions grew a lazily evaluated __annotate__. */
+#define TC_HAVE_ANNOTATE (PY_VERSION_HEX >= 0x030E0000)
+
+/* The interpreter's own coroutine bookkeeping (warnings._warn_unawaited...)
+   reads this per-thread depth; public struct member on all versions. */
+#define TC_ORIGIN_DEPTH(tstate) ((tstate)->coroutine_origin_tracking_depth)
+
+/* A frame for introspection only; it is never run. New reference. */
+static inline PyFrameObject *
+tc_frame_new(PyThreadState *tstate, PyCodeObject *code, PyObject *globals)
+{
+    return PyFrame_New(tstate, code, globals, NULL);
+}
+
+#endif

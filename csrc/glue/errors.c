@@ -1,0 +1,45 @@
+/* errors.c - small helpers around raised exceptions. */
+#include "errors.h"
+
+int
+tc_error_chain(PyObject *type, const char *message)
+{
+    PyObject *cause = PyErr_GetRaisedException();
+    PyErr_SetString(type, message);
+    if (cause == NULL) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (exc == NULL) {
+        Py_DECREF(cause);
+        return -1;
+    }
+    PyException_SetContext(exc, Py_NewRef(cause));
+    PyException_SetCause(exc, cause);
+    PyErr_SetRaisedException(exc);
+    return -1;
+}
+
+PyObject *
+tc_error_no_context(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "must be called from async context");
+    PyObject *exc = PyErr_GetRaisedException();
+    if (exc != NULL) {
+        /* `raise ... from None` */
+        PyException_SetCause(exc, NULL);
+        ((PyBaseExceptionObject *)exc)->suppress_context = 1;
+        PyErr_SetRaisedException(exc);
+    }
+    return NULL;
+}
+
+PyObject *
+tc_error_attribute_to_no_context(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return tc_error_no_context();
+    }
+    return NULL;
+}

@@ -1,0 +1,34 @@
+/* errors.h - small helpers around raised exceptions. */
+#ifndef TC_GLUE_ERRORS_H
+#define TC_GLUE_ERRORS_H
+
+#include "state.h"
+
+/* Raises the instance exc (borrowed) the way `raise exc` does: its implicit
+   __context__ becomes what the caller is handling. */
+static inline void
+tc_error_raise(PyObject *exc)
+{
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+}
+
+/* Raises exc (stolen) without touching its __context__. */
+static inline void
+tc_error_reraise(PyObject *exc)
+{
+    PyErr_SetRaisedException(exc);
+}
+
+/* The raised exception becomes the __cause__ (and context) of a new one of
+   type `type` with message `message`. Always returns -1. */
+int tc_error_chain(PyObject *type, const char *message);
+
+/* RuntimeError("must be called from async context") with no context shown.
+   Always returns NULL. */
+PyObject *tc_error_no_context(void);
+
+/* If the raised exception is an AttributeError, replaces it by the above
+   (SEMANTICS.md TRP-9); otherwise leaves it. Always returns NULL. */
+PyObject *tc_error_attribute_to_no_context(void);
+
+#endif

@@ -1,0 +1,352 @@
+/* function.c - the native callable behind every public function and method.
+ *
+ * Invariants: def and owner never change after creation. A method's owner is
+ * checked on every call, so impl always gets a self of the right type.
+ * Everything an inspector may ask for comes from the twin (function.h), or
+ * from `overrides` once somebody has assigned it.
+ */
+#include "function.h"
+
+static FunctionObject *
+function_new(tc_state *st, const tc_function_def *def, PyTypeObject *owner,
+             vectorcallfunc vectorcall)
+{
+    FunctionObject *f = PyObject_GC_New(FunctionObject, st->FunctionType);
+    if (f == NULL) {
+        return NULL;
+    }
+    f->vectorcall = vectorcall;
+    f->st = st;
+    f->def = def;
+    f->owner = (PyTypeObject *)Py_XNewRef((PyObject *)owner);
+    f->overrides = NULL;
+    f->dict = NULL;
+    f->weakrefs = NULL;
+    PyObject_GC_Track(f);
+    return f;
+}
+
+static const char *
+function_short_name(const tc_function_def *def)
+{
+    const char *dot = strrchr(def->qualname, '.');
+    return dot == NULL ? def->qualname : dot + 1;
+}
+
+/* vectorcall of module functions. */
+static PyObject *
+function_call(PyObject *callable, PyObject *const *args, size_t nargsf,
+              PyObject *kwnames)
+{
+    FunctionObject *f = (FunctionObject *)callable;
+    return f->def->impl(f, NULL, args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
+/* vectorcall of methods: args[0] is self. */
+static PyObject *
+function_call_method(PyObject *callable, PyObject *const *args,
+                     size_t nargsf, PyObject *kwnames)
+{
+    FunctionObject *f = (FunctionObject *)callable;
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (nargs < 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() missing 1 required positional argument: 'self'",
+                     function_short_name(f->def));
+        return NULL;
+    }
+    PyObject *self = args[0];
+    if (!Py_IS_TYPE(self, f->owner)
+        && !PyType_IsSubtype(Py_TYPE(self), f->owner)) {
+        PyErr_Format(PyExc_TypeError,
+                     "descriptor '%s' for '%s' objects doesn't apply to a "
+                     "'%s' object",
+                     function_short_name(f->def), f->owner->tp_name,
+                     Py_TYPE(self)->tp_name);
+        return NULL;
+    }
+    return f->def->impl(f, self, args + 1, nargs - 1, kwnames);
+}
+
+int
+tc_function_add_to_module(tc_state *st, const tc_function_def *defs)
+{
+    for (; defs->qualname != NULL; defs++) {
+        FunctionObject *f = function_new(st, defs, NULL, function_call);
+        if (f == NULL) {
+            return -1;
+        }
+        int r = PyModule_AddObjectRef(st->module, defs->qualname,
+                                      (PyObject *)f);
+        Py_DECREF(f);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+tc_function_add_to_type(tc_state *st, PyTypeObject *type,
+                        const tc_function_def *defs)
+{
+    for (; defs->qualname != NULL; defs++) {
+        FunctionObject *f = function_new(st, defs, type,
+                                         function_call_method);
+        if (f == NULL) {
+            return -1;
+        }
+        int r = PyObject_SetAttrString((PyObject *)type,
+                                       function_short_name(defs),
+                                       (PyObject *)f);
+        Py_DECREF(f);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+function_descr_get(PyObject *self, PyObject *obj, PyObject *type)
+{
+    if (obj == NULL) {
+        return Py_NewRef(self);
+    }
+    return PyMethod_New(self, obj);
+}
+
+PyObject *
+tc_function_twin(tc_state *st, const char *qualname)
+{
+    if (st->signatures == NULL) {
+        PyObject *mod = PyImport_ImportModule("trio_c._signatures");
+        if (mod == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(st->signatures, mod);
+    }
+    PyObject *found = Py_NewRef(st->signatures);
+    const char *part = qualname;
+    while (found != NULL) {
+        const char *dot = strchr(part, '.');
+        PyObject *name = dot == NULL
+                             ? PyUnicode_FromString(part)
+                             : PyUnicode_FromStringAndSize(part, dot - part);
+        PyObject *next = NULL;
+        if (name != NULL) {
+            next = PyObject_GetAttr(found, name);
+            Py_DECREF(name);
+        }
+        Py_SETREF(found, next);
+        if (dot == NULL) {
+            break;
+        }
+        part = dot + 1;
+    }
+    return found;
+}
+
+/* Attributes: closure is the attribute's name. */
+static PyObject *
+function_get_attr(PyObject *self, void *closure)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    if (f->overrides != NULL) {
+        PyObject *value = PyDict_GetItemString(f->overrides, closure);
+        if (value != NULL) {
+            return Py_NewRef(value);
+        }
+    }
+    PyObject *twin = tc_function_twin(f->st, f->def->qualname);
+    if (twin == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyObject_GetAttrString(twin, closure);
+    Py_DECREF(twin);
+    return value;
+}
+
+static int
+function_set_attr(PyObject *self, PyObject *value, void *closure)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    if (f->overrides == NULL) {
+        f->overrides = PyDict_New();
+        if (f->overrides == NULL) {
+            return -1;
+        }
+    }
+    return PyDict_SetItemString(f->overrides, closure,
+                                value == NULL ? Py_None : value);
+}
+
+static PyObject *
+function_get_name(PyObject *self, void *closure)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    const char *key = closure;
+    if (f->overrides != NULL) {
+        PyObject *value = PyDict_GetItemString(f->overrides, key);
+        if (value != NULL) {
+            return Py_NewRef(value);
+        }
+    }
+    if (strcmp(key, "__name__") == 0) {
+        return PyUnicode_FromString(function_short_name(f->def));
+    }
+    if (strcmp(key, "__qualname__") == 0) {
+        return PyUnicode_FromString(f->def->qualname);
+    }
+    if (f->st->relabelled) {
+        /* "trio_c.lowlevel" -> "trio.lowlevel" */
+        return PyUnicode_FromFormat("trio%s", f->def->module + 6);
+    }
+    return PyUnicode_FromString(f->def->module);
+}
+
+static PyObject *
+function_get_globals(PyObject *self, void *Py_UNUSED(closure))
+{
+    FunctionObject *f = (FunctionObject *)self;
+    PyObject *twin = tc_function_twin(f->st, f->def->qualname);
+    if (twin == NULL) {
+        return NULL;
+    }
+    PyObject *globals = PyObject_GetAttrString(twin, "__globals__");
+    Py_DECREF(twin);
+    return globals;
+}
+
+static PyObject *
+function_repr(PyObject *self)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    return PyUnicode_FromFormat("<function %s at %p>", f->def->qualname,
+                                (void *)self);
+}
+
+/* Pickled and copied by name, as Python functions are. */
+static PyObject *
+function_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    FunctionObject *f = (FunctionObject *)self;
+    if (f->owner == NULL) {
+        return PyUnicode_FromString(f->def->qualname);
+    }
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    if (builtins == NULL) {
+        return NULL;
+    }
+    PyObject *result = Py_BuildValue(
+        "N(Os)", PyObject_GetAttrString(builtins, "getattr"), f->owner,
+        function_short_name(f->def));
+    Py_DECREF(builtins);
+    return result;
+}
+
+static int
+function_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(f->owner);
+    Py_VISIT(f->overrides);
+    Py_VISIT(f->dict);
+    return 0;
+}
+
+static int
+function_clear(PyObject *self)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    /* owner stays: a call through a half-cleared cycle still checks it */
+    Py_CLEAR(f->overrides);
+    Py_CLEAR(f->dict);
+    return 0;
+}
+
+static void
+function_dealloc(PyObject *self)
+{
+    FunctionObject *f = (FunctionObject *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (f->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    function_clear(self);
+    Py_CLEAR(f->owner);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef function_getset[] = {
+    {"__name__", function_get_name, function_set_attr, NULL, "__name__"},
+    {"__qualname__", function_get_name, function_set_attr, NULL,
+     "__qualname__"},
+    {"__module__", function_get_name, function_set_attr, NULL, "__module__"},
+    {"__doc__", function_get_attr, function_set_attr, NULL, "__doc__"},
+    {"__code__", function_get_attr, function_set_attr, NULL, "__code__"},
+    {"__defaults__", function_get_attr, function_set_attr, NULL,
+     "__defaults__"},
+    {"__kwdefaults__", function_get_attr, function_set_attr, NULL,
+     "__kwdefaults__"},
+    {"__annotations__", function_get_attr, function_set_attr, NULL,
+     "__annotations__"},
+#if TC_HAVE_ANNOTATE
+    {"__annotate__", function_get_attr, function_set_attr, NULL,
+     "__annotate__"},
+#endif
+    {"__globals__", function_get_globals, NULL, NULL, NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL,
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef function_methods[] = {
+    {"__reduce__", function_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef function_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET,
+     offsetof(FunctionObject, vectorcall), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(FunctionObject, dict), READONLY,
+     NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(FunctionObject, weakrefs),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot function_slots[] = {
+    {Py_tp_dealloc, function_dealloc},
+    {Py_tp_traverse, function_traverse},
+    {Py_tp_clear, function_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, function_descr_get},
+    {Py_tp_repr, function_repr},
+    {Py_tp_getset, function_getset},
+    {Py_tp_methods, function_methods},
+    {Py_tp_members, function_members},
+    {0, NULL},
+};
+
+/* IMMUTABLETYPE on the descriptor's own type is what lets the interpreter
+   specialise method look-ups through it. */
+static PyType_Spec tc_function_spec = {
+    .name = "trio_c._native.function",
+    .basicsize = sizeof(FunctionObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
+             | Py_TPFLAGS_IMMUTABLETYPE
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = function_slots,
+};
+
+int
+tc_function_register(tc_state *st)
+{
+    return tc_state_add_type(st, &st->FunctionType, &tc_function_spec, NULL,
+                             "function");
+}

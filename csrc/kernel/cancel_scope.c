@@ -1,0 +1,646 @@
+/* cancel_scope.c - CancelScope as Python sees it.
+ *
+ * The logic is in cancel.c; here are construction, attributes, `with`, repr.
+ */
+#include <math.h>
+
+#include "../glue/args.h"
+#include "../glue/errors.h"
+#include "../glue/function.h"
+#include "../glue/types.h"
+#include "cancel.h"
+#include "runner.h"
+#include "task.h"
+
+static CancelScopeObject *
+scope_alloc(tc_state *st, PyTypeObject *type)
+{
+    CancelScopeObject *self = (CancelScopeObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->st = st;
+    tc_list_init(&self->sibling_link);
+    tc_list_init(&self->children);
+    tc_list_init(&self->tasks);
+    tc_list_init(&self->fresh_link);
+    tc_heap_init_node(&self->heap_node);
+    self->deadline = Py_HUGE_VAL;
+    self->relative_deadline = Py_HUGE_VAL;
+    self->registered_deadline = Py_HUGE_VAL;
+    self->cancelled_caught = Py_NewRef(Py_False);
+    TC_LIVE_ADD(st, CancelScopeType);
+    return self;
+}
+
+CancelScopeObject *
+tc_scope_new(tc_state *st)
+{
+    return scope_alloc(st, st->CancelScopeType);
+}
+
+/* --- construction -------------------------------------------------------- */
+
+/* *value from obj (borrowed, NULL: keep); *plain says whether obj is a float
+   or absent, that is whether the double alone can stand for it. */
+static int
+scope_number(PyObject *obj, double *value, int *plain)
+{
+    if (obj == NULL) {
+        return 0;
+    }
+    double number = tc_args_double(obj);
+    if (number == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    *value = number;
+    *plain &= PyFloat_CheckExact(obj);
+    return 0;
+}
+
+static PyObject *
+scope_construct(tc_state *st, PyTypeObject *type, PyObject *relative,
+                PyObject *deadline, PyObject *shield)
+{
+    double when = Py_HUGE_VAL, timeout = Py_HUGE_VAL;
+    int plain = 1;
+    if (scope_number(deadline, &when, &plain) < 0) {
+        return NULL;
+    }
+    if (isnan(when)) {
+        PyErr_SetString(PyExc_ValueError, "deadline must not be NaN");
+        return NULL;
+    }
+    if (scope_number(relative, &timeout, &plain) < 0) {
+        return NULL;
+    }
+    const char *wrong = isnan(timeout) ? "relative deadline must not be NaN"
+                        : timeout < 0  ? "timeout must be non-negative"
+                        : timeout != Py_HUGE_VAL && when != Py_HUGE_VAL
+                            ? "Cannot specify both a deadline and a "
+                              "relative deadline"
+                            : NULL;
+    if (wrong != NULL) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        return NULL;
+    }
+    int shielded = 0;
+    if (shield != NULL) {
+        shielded = PyObject_IsTrue(shield);
+        if (shielded < 0) {
+            return NULL;
+        }
+        plain &= PyBool_Check(shield);
+    }
+    CancelScopeObject *self = scope_alloc(st, type);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->deadline = when;
+    self->relative_deadline = timeout;
+    self->shield = shielded;
+    if (!plain) {
+        /* Attributes show the very objects that were given. */
+        self->raw = PyTuple_Pack(3, deadline != NULL ? deadline : Py_None,
+                                 relative != NULL ? relative : Py_None,
+                                 shield != NULL ? shield : Py_False);
+        if (self->raw == NULL) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
+    return (PyObject *)self;
+}
+
+static const tc_params scope_params = {
+    .fname = "CancelScope",
+    .names = {"relative_deadline", "deadline", "shield"},
+};
+
+static PyObject *
+scope_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    tc_state *st = tc_state_from_type(type);
+    PyObject *a[3];
+    if (st == NULL
+        || tc_args_parse_tuple(&scope_params, args, kwargs, a) < 0) {
+        return NULL;
+    }
+    return scope_construct(st, type, a[0], a[1], a[2]);
+}
+
+static PyObject *
+scope_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                 PyObject *kwnames)
+{
+    tc_state *st = tc_state_from_type((PyTypeObject *)type);
+    PyObject *a[3];
+    if (st == NULL
+        || tc_args_parse(&scope_params, args, PyVectorcall_NARGS(nargsf),
+                         kwnames, a)
+               < 0) {
+        return NULL;
+    }
+    return scope_construct(st, (PyTypeObject *)type, a[0], a[1], a[2]);
+}
+
+/* --- methods ------------------------------------------------------------- */
+
+static PyObject *
+scope_enter_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (tc_args_none("CancelScope.__enter__", nargs, kwnames) < 0) {
+        return NULL;
+    }
+    TaskObject *task = tc_context_need_task(func->st);
+    if (task == NULL || tc_scope_enter((CancelScopeObject *)op, task) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+scope_exit_impl(FunctionObject *Py_UNUSED(func), PyObject *op,
+                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const tc_params params = {
+        .fname = "CancelScope.__exit__",
+        .names = {"etype", "exc", "tb"},
+        .n_positional = 3,
+        .n_required = 3,
+    };
+    PyObject *a[3];
+    if (tc_args_parse(&params, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    PyObject *exc = a[1] == Py_None ? NULL : a[1];
+    PyObject *remaining;
+    if (tc_scope_close((CancelScopeObject *)op, exc, &remaining) < 0) {
+        return NULL;
+    }
+    return tc_scope_exit_result(exc, remaining);
+}
+
+static PyObject *
+scope_cancel_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const tc_params params = {
+        .fname = "CancelScope.cancel",
+        .names = {"reason"},
+        .n_positional = 1,
+    };
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    PyObject *a[1];
+    if (tc_args_parse(&params, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    if (!self->cancel_called) {
+        TaskObject *task = tc_context_task(func->st);
+        PyObject *name = NULL;
+        if (task != NULL) {
+            name = tc_task_repr(task);
+            if (name == NULL) {
+                return NULL;
+            }
+        }
+        int r = tc_scope_cancel_with(self, "explicit", name, a[0]);
+        Py_XDECREF(name);
+        if (r < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static const tc_function_def scope_functions[] = {
+    {"CancelScope.__enter__", "trio_c", scope_enter_impl},
+    {"CancelScope.__exit__", "trio_c", scope_exit_impl},
+    {"CancelScope.cancel", "trio_c", scope_cancel_impl},
+    {NULL, NULL, NULL},
+};
+
+/* --- attributes ---------------------------------------------------------- */
+
+static int
+scope_no_delete(PyObject *value, const char *name)
+{
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "cannot delete attribute '%s'",
+                     name);
+        return -1;
+    }
+    return 0;
+}
+
+/* Item i of the objects given to the constructor, if that is what the
+   attribute still shows. Borrowed or NULL. */
+static PyObject *
+scope_raw(CancelScopeObject *self, int i)
+{
+    return self->raw != NULL ? PyTuple_GET_ITEM(self->raw, i) : NULL;
+}
+
+/* Forget item i of raw: the attribute has been assigned. */
+static int
+scope_forget_raw(CancelScopeObject *self, int i)
+{
+    if (self->raw == NULL) {
+        return 0;
+    }
+    PyObject *items[3];
+    for (int k = 0; k < 3; k++) {
+        items[k] = k == i ? Py_None : PyTuple_GET_ITEM(self->raw, k);
+    }
+    PyObject *raw = PyTuple_Pack(3, items[0], items[1], items[2]);
+    if (raw == NULL) {
+        return -1;
+    }
+    Py_SETREF(self->raw, raw);
+    return 0;
+}
+
+static double
+scope_current_time(CancelScopeObject *self)
+{
+    RunnerObject *runner = tc_context_need_runner(self->st);
+    if (runner == NULL) {
+        return -1.0;
+    }
+    double now = tc_runner_time(runner);
+    if (now == -1.0 && PyErr_Occurred()) {
+        tc_error_attribute_to_no_context();
+    }
+    return now;
+}
+
+static int
+scope_check_absolute(CancelScopeObject *self)
+{
+    if (self->relative_deadline != Py_HUGE_VAL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Unentered relative cancel scope does not have an "
+                        "absolute deadline.");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+scope_get_deadline(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (scope_check_absolute(self) < 0) {
+        return NULL;
+    }
+    PyObject *raw = scope_raw(self, 0);
+    if (raw != NULL && raw != Py_None) {
+        return Py_NewRef(raw);
+    }
+    return PyFloat_FromDouble(self->deadline);
+}
+
+static int
+scope_set_deadline(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (scope_no_delete(value, "deadline") < 0) {
+        return -1;
+    }
+    double deadline = tc_args_double(value);
+    if (deadline == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(deadline)) {
+        PyErr_SetString(PyExc_ValueError, "deadline must not be NaN");
+        return -1;
+    }
+    if (scope_check_absolute(self) < 0 || scope_forget_raw(self, 0) < 0) {
+        return -1;
+    }
+    return tc_scope_set_deadline(self, deadline);
+}
+
+static int
+scope_check_relative(CancelScopeObject *self)
+{
+    if (self->deadline != Py_HUGE_VAL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Unentered non-relative cancel scope does not have "
+                        "a relative deadline");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+scope_get_relative(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (self->entered) {
+        double now = scope_current_time(self);
+        if (now == -1.0 && PyErr_Occurred()) {
+            return NULL;
+        }
+        return PyFloat_FromDouble(self->deadline - now);
+    }
+    if (scope_check_relative(self) < 0) {
+        return NULL;
+    }
+    PyObject *raw = scope_raw(self, 1);
+    if (raw != NULL && raw != Py_None) {
+        return Py_NewRef(raw);
+    }
+    return PyFloat_FromDouble(self->relative_deadline);
+}
+
+static int
+scope_set_relative(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (scope_no_delete(value, "relative_deadline") < 0) {
+        return -1;
+    }
+    double timeout = tc_args_double(value);
+    if (timeout == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(timeout) || timeout < 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        isnan(timeout)
+                            ? "relative deadline must not be NaN"
+                            : "relative deadline must be non-negative");
+        return -1;
+    }
+    if (self->entered) {
+        double now = scope_current_time(self);
+        if (now == -1.0 && PyErr_Occurred()) {
+            return -1;
+        }
+        if (scope_forget_raw(self, 0) < 0) {
+            return -1;
+        }
+        return tc_scope_set_deadline(self, now + timeout);
+    }
+    if (scope_check_relative(self) < 0 || scope_forget_raw(self, 1) < 0) {
+        return -1;
+    }
+    self->relative_deadline = timeout;
+    return 0;
+}
+
+static PyObject *
+scope_get_is_relative(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (self->entered) {
+        Py_RETURN_NONE;
+    }
+    return PyBool_FromLong(self->relative_deadline != Py_HUGE_VAL);
+}
+
+static PyObject *
+scope_get_shield(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    PyObject *raw = scope_raw(self, 2);
+    if (raw != NULL && raw != Py_None) {
+        return Py_NewRef(raw);
+    }
+    return PyBool_FromLong(self->shield);
+}
+
+static int
+scope_set_shield(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (scope_no_delete(value, "shield") < 0) {
+        return -1;
+    }
+    if (!PyBool_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "shield must be a bool");
+        return -1;
+    }
+    if (scope_forget_raw(self, 2) < 0) {
+        return -1;
+    }
+    return tc_scope_set_shield(self, value == Py_True);
+}
+
+/* Looks at the clock first: a deadline that has passed counts even if the
+   loop has not noticed yet. */
+static PyObject *
+scope_get_cancel_called(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if ((self->active || !self->entered) && !self->cancel_called) {
+        double now = scope_current_time(self);
+        if (now == -1.0 && PyErr_Occurred()) {
+            return NULL;
+        }
+        if (now >= self->deadline
+            && tc_scope_cancel_with(self, "deadline", NULL, NULL) < 0) {
+            return NULL;
+        }
+    }
+    return PyBool_FromLong(self->cancel_called);
+}
+
+static PyObject *
+scope_get_status(PyObject *op, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (!self->active) {
+        Py_RETURN_NONE;
+    }
+    return tc_cancel_status_new(self->st, self);
+}
+
+static PyObject *
+scope_repr(PyObject *op)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    const char *binding = self->active    ? "active"
+                          : self->entered ? "exited"
+                                          : "unbound";
+    char state[80] = "";
+    if (self->cancel_called) {
+        strcpy(state, ", cancelled");
+    }
+    else if (self->deadline != Py_HUGE_VAL) {
+        double now = scope_current_time(self);
+        if (now == -1.0 && PyErr_Occurred()) {
+            if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+                return NULL;
+            }
+            PyErr_Clear();
+        }
+        else {
+            PyOS_snprintf(state, sizeof(state),
+                          ", deadline is %.2f seconds %s",
+                          fabs(self->deadline - now),
+                          self->deadline >= now ? "from now" : "ago");
+        }
+    }
+    return PyUnicode_FromFormat("<trio.CancelScope at %p, %s%s>", (void *)op,
+                                binding, state);
+}
+
+/* --- lifetime ------------------------------------------------------------ */
+
+static int
+scope_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT((PyObject *)self->runner);
+    Py_VISIT((PyObject *)self->parent);
+    Py_VISIT(self->reason);
+    Py_VISIT(self->raw);
+    Py_VISIT(self->cancelled_caught);
+    return 0;
+}
+
+/* Out of every list; the owning references go with the links. */
+static void
+scope_unlink(CancelScopeObject *self)
+{
+    if (self->registered_deadline != Py_HUGE_VAL && self->runner != NULL) {
+        tc_deadlines_remove(&self->runner->deadlines, self);
+        self->registered_deadline = Py_HUGE_VAL;
+    }
+    tc_list_remove(&self->sibling_link);
+    self->active = 0;
+}
+
+static int
+scope_clear(PyObject *op)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    scope_unlink(self);
+    Py_CLEAR(self->parent);
+    Py_CLEAR(self->runner);
+    Py_CLEAR(self->reason);
+    Py_CLEAR(self->raw);
+    Py_CLEAR(self->cancelled_caught);
+    return 0;
+}
+
+static void
+scope_dealloc(PyObject *op)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    /* An abandoned stack of scopes dies from the inside out, one owning the
+       next: as deep as users nest. */
+    Py_TRASHCAN_BEGIN(self, scope_dealloc)
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    /* No task and no child can be left: they would own us. */
+    assert(tc_list_is_empty(&self->tasks));
+    assert(tc_list_is_empty(&self->children));
+    scope_clear(op);
+    TC_LIVE_SUB(self->st, CancelScopeType);
+    type->tp_free(op);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+static PyGetSetDef scope_getset[] = {
+    {"deadline", scope_get_deadline, scope_set_deadline,
+     PyDoc_STR("Absolute time on the run's clock, in seconds, at which the\n"
+               "scope becomes cancelled; inf for never. Assignable."),
+     NULL},
+    {"relative_deadline", scope_get_relative, scope_set_relative,
+     PyDoc_STR("Seconds until the deadline, counted from now, or from entry\n"
+               "while the scope has not been entered. Assignable."),
+     NULL},
+    {"is_relative", scope_get_is_relative, NULL,
+     PyDoc_STR("None once entered; before, whether a relative deadline is\n"
+               "set."),
+     NULL},
+    {"shield", scope_get_shield, scope_set_shield,
+     PyDoc_STR("While true, cancellations from outside do not reach code\n"
+               "inside. Assignable, bool."),
+     NULL},
+    {"cancel_called", scope_get_cancel_called, NULL,
+     PyDoc_STR("Has the scope been cancelled, or its deadline passed?"),
+     NULL},
+    {"_cancel_status", scope_get_status, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef scope_members[] = {
+    {"cancelled_caught", T_OBJECT,
+     offsetof(CancelScopeObject, cancelled_caught), 0,
+     PyDoc_STR("Did this scope swallow a Cancelled?")},
+    {"_cancel_reason", T_OBJECT, offsetof(CancelScopeObject, reason), 0,
+     NULL},
+    {"_registered_deadline", T_DOUBLE,
+     offsetof(CancelScopeObject, registered_deadline), READONLY, NULL},
+    {"_has_been_entered", T_BOOL, offsetof(CancelScopeObject, entered),
+     READONLY, NULL},
+    {"_cancel_called", T_BOOL, offsetof(CancelScopeObject, cancel_called),
+     READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CancelScopeObject, weakrefs),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef scope_methods[] = {
+    TC_FINAL_METHOD,
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(scope_doc,
+             "CancelScope(*, relative_deadline=inf, deadline=inf, "
+             "shield=False)\n--\n\n"
+             "A block of code that can be cancelled as a whole.\n"
+             "\n"
+             "Use it once, in a `with` statement inside a task. Cancelled,\n"
+             "or past its deadline, it makes every checkpoint inside raise\n"
+             "Cancelled and swallows that exception at its end.\n"
+             "\n"
+             "deadline: absolute time on the run's clock, seconds.\n"
+             "relative_deadline: seconds after entry; not both.\n"
+             "shield: keep cancellations from outside away.\n"
+             "ValueError for NaN, a negative relative deadline, or both.");
+
+static PyType_Slot scope_slots[] = {
+    {Py_tp_doc, (char *)scope_doc},
+    {Py_tp_new, scope_tp_new},
+    {Py_tp_dealloc, scope_dealloc},
+    {Py_tp_traverse, scope_traverse},
+    {Py_tp_clear, scope_clear},
+    {Py_tp_repr, scope_repr},
+    {Py_tp_getset, scope_getset},
+    {Py_tp_members, scope_members},
+    {Py_tp_methods, scope_methods},
+    {0, NULL},
+};
+
+static PyType_Spec tc_scope_spec = {
+    .name = "trio_c.CancelScope",
+    .basicsize = sizeof(CancelScopeObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = scope_slots,
+};
+
+int
+tc_cancel_register(tc_state *st)
+{
+    if (tc_state_add_type(st, &st->CancelScopeType, &tc_scope_spec, NULL,
+                          "CancelScope")
+            < 0
+        || tc_function_add_to_type(st, st->CancelScopeType, scope_functions)
+               < 0
+        || tc_type_mark_final(st->CancelScopeType) < 0
+        || tc_cancel_status_register(st) < 0) {
+        return -1;
+    }
+    st->CancelScopeType->tp_vectorcall = scope_vectorcall;
+    return 0;
+}

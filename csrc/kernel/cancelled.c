@@ -1,0 +1,347 @@
+/* cancelled.c - the exception Cancelled and the reason it carries. */
+#include "../glue/args.h"
+#include "../glue/types.h"
+#include "cancel.h"
+
+/* --- CancelReason: what a scope remembers ------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *source;        /* owned str */
+    PyObject *source_task;   /* owned: str or None */
+    PyObject *reason;        /* owned: any object, usually str or None */
+} CancelReasonObject;
+
+PyObject *
+tc_reason_new(tc_state *st, const char *source, PyObject *source_task,
+              PyObject *reason)
+{
+    CancelReasonObject *self
+        = PyObject_GC_New(CancelReasonObject, st->CancelReasonType);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->source = PyUnicode_InternFromString(source);
+    self->source_task
+        = Py_NewRef(source_task != NULL ? source_task : Py_None);
+    self->reason = Py_NewRef(reason != NULL ? reason : Py_None);
+    PyObject_GC_Track(self);
+    if (self->source == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int
+cancel_reason_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CancelReasonObject *self = (CancelReasonObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->source);
+    Py_VISIT(self->source_task);
+    Py_VISIT(self->reason);
+    return 0;
+}
+
+static int
+cancel_reason_clear(PyObject *op)
+{
+    CancelReasonObject *self = (CancelReasonObject *)op;
+    Py_CLEAR(self->source);
+    Py_CLEAR(self->source_task);
+    Py_CLEAR(self->reason);
+    return 0;
+}
+
+static void
+cancel_reason_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    cancel_reason_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+cancel_reason_repr(PyObject *op)
+{
+    CancelReasonObject *self = (CancelReasonObject *)op;
+    return PyUnicode_FromFormat(
+        "CancelReason(source=%R, source_task=%R, reason=%R)", self->source,
+        self->source_task, self->reason);
+}
+
+static PyMemberDef cancel_reason_members[] = {
+    {"source", T_OBJECT, offsetof(CancelReasonObject, source), 0, NULL},
+    {"source_task", T_OBJECT, offsetof(CancelReasonObject, source_task), 0,
+     NULL},
+    {"reason", T_OBJECT, offsetof(CancelReasonObject, reason), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *
+cancel_reason_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const tc_params params = {
+        .fname = "CancelReason",
+        .names = {"source", "source_task", "reason"},
+        .n_positional = 3,
+        .n_required = 1,
+    };
+    PyObject *a[3];
+    if (tc_args_parse_tuple(&params, args, kwargs, a) < 0) {
+        return NULL;
+    }
+    CancelReasonObject *self = (CancelReasonObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->source = Py_NewRef(a[0]);
+        self->source_task = Py_NewRef(a[1] != NULL ? a[1] : Py_None);
+        self->reason = Py_NewRef(a[2] != NULL ? a[2] : Py_None);
+    }
+    return (PyObject *)self;
+}
+
+static PyType_Slot cancel_reason_slots[] = {
+    {Py_tp_new, cancel_reason_tp_new},
+    {Py_tp_dealloc, cancel_reason_dealloc},
+    {Py_tp_traverse, cancel_reason_traverse},
+    {Py_tp_clear, cancel_reason_clear},
+    {Py_tp_repr, cancel_reason_repr},
+    {Py_tp_members, cancel_reason_members},
+    {0, NULL},
+};
+
+static PyType_Spec tc_cancel_reason_spec = {
+    .name = "trio_c._core._run.CancelReason",
+    .basicsize = sizeof(CancelReasonObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = cancel_reason_slots,
+};
+
+/* --- Cancelled ---------------------------------------------------------- */
+
+typedef struct {
+    PyBaseExceptionObject base;
+    PyObject *source;        /* owned, as in CancelReason */
+    PyObject *source_task;   /* owned */
+    PyObject *reason;        /* owned */
+} CancelledObject;
+
+/* The three are borrowed; NULL: the default. */
+static PyObject *
+cancelled_create(PyTypeObject *type, PyObject *source, PyObject *source_task,
+                 PyObject *reason)
+{
+    PyObject *args = PyTuple_New(0);
+    if (args == NULL) {
+        return NULL;
+    }
+    PyTypeObject *base = (PyTypeObject *)PyExc_BaseException;
+    PyObject *op = base->tp_new(type, args, NULL);
+    Py_DECREF(args);
+    if (op == NULL) {
+        return NULL;
+    }
+    CancelledObject *self = (CancelledObject *)op;
+    self->source = source != NULL ? Py_NewRef(source)
+                                  : PyUnicode_InternFromString("unknown");
+    self->source_task
+        = Py_NewRef(source_task != NULL ? source_task : Py_None);
+    self->reason = Py_NewRef(reason != NULL ? reason : Py_None);
+    if (self->source == NULL) {
+        Py_DECREF(op);
+        return NULL;
+    }
+    return op;
+}
+
+PyObject *
+tc_cancelled_new(tc_state *st, PyObject *reason)
+{
+    if (reason == NULL) {
+        PyObject *text = PyUnicode_InternFromString("misnesting");
+        if (text == NULL) {
+            return NULL;
+        }
+        PyObject *exc = cancelled_create(st->CancelledType, NULL, NULL, text);
+        Py_DECREF(text);
+        return exc;
+    }
+    CancelReasonObject *r = (CancelReasonObject *)reason;
+    return cancelled_create(st->CancelledType, r->source, r->source_task,
+                            r->reason);
+}
+
+static PyObject *
+cancelled_create_method(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static const tc_params params = {
+        .fname = "_create",
+        .names = {"source", "source_task", "reason"},
+    };
+    PyObject *a[3];
+    if (tc_args_parse_tuple(&params, args, kwargs, a) < 0) {
+        return NULL;
+    }
+    return cancelled_create((PyTypeObject *)cls, a[0], a[1], a[2]);
+}
+
+static PyObject *
+cancelled_str(PyObject *op)
+{
+    CancelledObject *self = (CancelledObject *)op;
+    PyObject *text
+        = PyUnicode_FromFormat("cancelled due to %S", self->source);
+    if (text != NULL && self->reason != Py_None) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U with reason %R", text,
+                                             self->reason));
+    }
+    if (text != NULL && self->source_task != Py_None) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U from task %S", text,
+                                             self->source_task));
+    }
+    return text;
+}
+
+static PyObject *
+cancelled_repr(PyObject *op)
+{
+    CancelledObject *self = (CancelledObject *)op;
+    return PyUnicode_FromFormat(
+        "Cancelled(source=%R, source_task=%R, reason=%R)", self->source,
+        self->source_task, self->reason);
+}
+
+/* Rebuilt through _create, since the class has no public constructor. */
+static PyObject *
+cancelled_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    CancelledObject *self = (CancelledObject *)op;
+    PyObject *functools = PyImport_ImportModule("functools");
+    if (functools == NULL) {
+        return NULL;
+    }
+    PyObject *result = NULL, *args = NULL, *kwargs = NULL;
+    PyObject *partial = PyObject_GetAttrString(functools, "partial");
+    PyObject *create
+        = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_create");
+    if (partial == NULL || create == NULL) {
+        goto done;
+    }
+    args = PyTuple_Pack(1, create);
+    kwargs = Py_BuildValue("{sOsOsO}", "source", self->source, "source_task",
+                           self->source_task, "reason", self->reason);
+    if (args != NULL && kwargs != NULL) {
+        PyObject *rebuild = PyObject_Call(partial, args, kwargs);
+        if (rebuild != NULL) {
+            result = Py_BuildValue("(N())", rebuild);
+        }
+    }
+done:
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(create);
+    Py_XDECREF(partial);
+    Py_DECREF(functools);
+    return result;
+}
+
+static int
+cancelled_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CancelledObject *self = (CancelledObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->source);
+    Py_VISIT(self->source_task);
+    Py_VISIT(self->reason);
+    return ((PyTypeObject *)PyExc_BaseException)
+        ->tp_traverse(op, visit, arg);
+}
+
+static int
+cancelled_clear(PyObject *op)
+{
+    CancelledObject *self = (CancelledObject *)op;
+    Py_CLEAR(self->source);
+    Py_CLEAR(self->source_task);
+    Py_CLEAR(self->reason);
+    return ((PyTypeObject *)PyExc_BaseException)->tp_clear(op);
+}
+
+static void
+cancelled_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    cancelled_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static int
+cancelled_init(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(args),
+               PyObject *Py_UNUSED(kwargs))
+{
+    return 0;
+}
+
+static PyMemberDef cancelled_members[] = {
+    {"source", T_OBJECT, offsetof(CancelledObject, source), 0, NULL},
+    {"source_task", T_OBJECT, offsetof(CancelledObject, source_task), 0,
+     NULL},
+    {"reason", T_OBJECT, offsetof(CancelledObject, reason), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef cancelled_methods[] = {
+    {"_create", (PyCFunction)(void (*)(void))cancelled_create_method,
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
+    {"__reduce__", cancelled_reduce, METH_NOARGS, NULL},
+    TC_FINAL_METHOD,
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(cancelled_doc,
+             "Raised by a checkpoint inside a scope that has been cancelled.\n"
+             "\n"
+             "It ends the work up to that scope, which swallows it. Code that\n"
+             "catches it must let it continue. `source` names the kind of\n"
+             "cause, `source_task` the task behind it and `reason` what that\n"
+             "task said; any of the last two can be None.");
+
+static PyType_Slot cancelled_slots[] = {
+    {Py_tp_doc, (char *)cancelled_doc},
+    {Py_tp_new, tc_type_no_constructor},
+    {Py_tp_init, cancelled_init},
+    {Py_tp_dealloc, cancelled_dealloc},
+    {Py_tp_traverse, cancelled_traverse},
+    {Py_tp_clear, cancelled_clear},
+    {Py_tp_str, cancelled_str},
+    {Py_tp_repr, cancelled_repr},
+    {Py_tp_members, cancelled_members},
+    {Py_tp_methods, cancelled_methods},
+    {0, NULL},
+};
+
+static PyType_Spec tc_cancelled_spec = {
+    .name = "trio_c.Cancelled",
+    .basicsize = sizeof(CancelledObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = cancelled_slots,
+};
+
+int
+tc_cancelled_register(tc_state *st)
+{
+    if (tc_state_add_type(st, &st->CancelReasonType, &tc_cancel_reason_spec,
+                          NULL, "CancelReason")
+            < 0
+        || tc_state_add_type(st, &st->CancelledType, &tc_cancelled_spec,
+                             PyExc_BaseException, "Cancelled")
+               < 0) {
+        return -1;
+    }
+    return tc_type_mark_final(st->CancelledType);
+}

@@ -1,0 +1,174 @@
+/* context.c - the thread's slots and GLOBAL_RUN_CONTEXT, their Python face.
+ *
+ * GLOBAL_RUN_CONTEXT looks like a threading.local with the attributes
+ * `runner` and `task`; its __dict__ is a live mapping over the same slots
+ * (trio_c/_core/_run_context.py), which greenlet-switching libraries copy,
+ * clear and refill.
+ */
+#include "context.h"
+#include "../glue/errors.h"
+#include "runner.h"
+#include "task.h"
+
+#if defined(_WIN32)
+__declspec(thread) tc_slots tc_thread_slots;
+#else
+_Thread_local tc_slots tc_thread_slots;
+#endif
+
+RunnerObject *
+tc_context_runner(tc_state *st)
+{
+    RunnerObject *runner = tc_thread_slots.runner;
+    return runner != NULL && runner->st == st ? runner : NULL;
+}
+
+TaskObject *
+tc_context_task(tc_state *st)
+{
+    TaskObject *task = tc_thread_slots.task;
+    return task != NULL && task->runner->st == st ? task : NULL;
+}
+
+RunnerObject *
+tc_context_need_runner(tc_state *st)
+{
+    RunnerObject *runner = tc_context_runner(st);
+    if (runner == NULL) {
+        tc_error_no_context();
+    }
+    return runner;
+}
+
+TaskObject *
+tc_context_need_task(tc_state *st)
+{
+    TaskObject *task = tc_context_task(st);
+    if (task == NULL) {
+        tc_error_no_context();
+    }
+    return task;
+}
+
+void
+tc_context_set_runner(RunnerObject *runner)
+{
+    RunnerObject *old = tc_thread_slots.runner;
+    tc_thread_slots.runner = (RunnerObject *)Py_XNewRef((PyObject *)runner);
+    Py_XDECREF(old);
+}
+
+void
+tc_context_set_task(TaskObject *task)
+{
+    TaskObject *old = tc_thread_slots.task;
+    tc_thread_slots.task = (TaskObject *)Py_XNewRef((PyObject *)task);
+    Py_XDECREF(old);
+}
+
+typedef struct {
+    PyObject_HEAD
+    tc_state *st;            /* borrowed */
+} RunContextObject;
+
+static PyObject *
+run_context_get(PyObject *self, void *closure)
+{
+    tc_state *st = ((RunContextObject *)self)->st;
+    PyObject *value = closure != NULL ? (PyObject *)tc_context_task(st)
+                                      : (PyObject *)tc_context_runner(st);
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError,
+                     "'RunContext' object has no attribute '%s'",
+                     closure != NULL ? "task" : "runner");
+        return NULL;
+    }
+    return Py_NewRef(value);
+}
+
+static int
+run_context_set(PyObject *self, PyObject *value, void *closure)
+{
+    tc_state *st = ((RunContextObject *)self)->st;
+    PyTypeObject *type = closure != NULL ? st->TaskType : st->RunnerType;
+    if (value == NULL) {
+        PyObject *old = run_context_get(self, closure);
+        if (old == NULL) {
+            return -1;
+        }
+        Py_DECREF(old);
+    }
+    else if (!PyObject_TypeCheck(value, type)) {
+        PyErr_Format(PyExc_TypeError, "expected %s, got %s", type->tp_name,
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    if (closure != NULL) {
+        tc_context_set_task((TaskObject *)value);
+    }
+    else {
+        tc_context_set_runner((RunnerObject *)value);
+    }
+    return 0;
+}
+
+static PyObject *
+run_context_get_dict(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyObject *mod = PyImport_ImportModule("trio_c._core._run_context");
+    if (mod == NULL) {
+        return NULL;
+    }
+    PyObject *dict = PyObject_CallMethod(mod, "SlotsDict", "O", self);
+    Py_DECREF(mod);
+    return dict;
+}
+
+static void
+run_context_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static char closure_task;
+
+static PyGetSetDef run_context_getset[] = {
+    {"runner", run_context_get, run_context_set, NULL, NULL},
+    {"task", run_context_get, run_context_set, NULL, &closure_task},
+    {"__dict__", run_context_get_dict, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot run_context_slots[] = {
+    {Py_tp_dealloc, run_context_dealloc},
+    {Py_tp_getset, run_context_getset},
+    {0, NULL},
+};
+
+static PyType_Spec tc_run_context_spec = {
+    .name = "trio_c._native.RunContext",
+    .basicsize = sizeof(RunContextObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = run_context_slots,
+};
+
+int
+tc_context_register(tc_state *st)
+{
+    if (tc_state_add_type(st, &st->RunContextType, &tc_run_context_spec,
+                          NULL, NULL)
+        < 0) {
+        return -1;
+    }
+    RunContextObject *context
+        = PyObject_New(RunContextObject, st->RunContextType);
+    if (context == NULL) {
+        return -1;
+    }
+    context->st = st;
+    st->run_context = (PyObject *)context;
+    return PyModule_AddObjectRef(st->module, "GLOBAL_RUN_CONTEXT",
+                                 st->run_context);
+}

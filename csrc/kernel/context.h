@@ -1,0 +1,40 @@
+/* context.h - which run and which task this thread is in.
+ *
+ * The thread's two slots are the one truth; GLOBAL_RUN_CONTEXT (context.c)
+ * reads and writes them. They are thread-local C variables, never cached
+ * across a call that can run Python: another greenlet may have changed them.
+ */
+#ifndef TC_KERNEL_CONTEXT_H
+#define TC_KERNEL_CONTEXT_H
+
+#include "../glue/state.h"
+
+typedef struct TaskObject TaskObject;
+typedef struct RunnerObject RunnerObject;
+
+typedef struct tc_slots {
+    RunnerObject *runner;    /* owned or NULL */
+    TaskObject *task;        /* owned or NULL */
+} tc_slots;
+
+#if defined(_WIN32)
+extern __declspec(thread) tc_slots tc_thread_slots;
+#else
+extern _Thread_local tc_slots tc_thread_slots;
+#endif
+
+/* Borrowed, or NULL without exception. */
+RunnerObject *tc_context_runner(tc_state *st);
+TaskObject *tc_context_task(tc_state *st);
+/* The same, or NULL with RuntimeError "must be called from async context". */
+RunnerObject *tc_context_need_runner(tc_state *st);
+TaskObject *tc_context_need_task(tc_state *st);
+
+/* Publish or unpublish (NULL). Take their own reference; dropping the old
+   one can run Python. */
+void tc_context_set_runner(RunnerObject *runner);
+void tc_context_set_task(TaskObject *task);
+
+int tc_context_register(tc_state *st);
+
+#endif

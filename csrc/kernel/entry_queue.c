@@ -1,0 +1,603 @@
+/* entry_queue.c - the task that runs what other threads and signal handlers
+ * have queued, and the descriptor pair that wakes a sleeping loop for it.
+ *
+ * Invariants
+ * - jobs.c is what other threads see; everything else here belongs to the
+ *   loop's thread.
+ * - waiter is set exactly while the queue's task is linked as the reader of
+ *   read_fd, or was woken from there and has not run yet.
+ * - The flag is cleared only when the task is woken for it, or finds the
+ *   queue empty: a flagged queue's task runs in the coming batch.
+ * - Bytes on the descriptors mean nothing by themselves; the socket may hold
+ *   none although jobs wait, and some although none do.
+ */
+#include "entry_queue.h"
+#include "../glue/args.h"
+#include "../glue/awaitable.h"
+#include "../glue/function.h"
+#include "io.h"
+#include "jobs.h"
+#include "ki.h"
+#include "nursery.h"
+#include "runner.h"
+#include "task.h"
+#include "trap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define NOT_INSTALLED (-2)   /* old_wakeup_fd; -1 is a proper value */
+
+struct EntryQueueObject {
+    PyObject_HEAD
+    tc_state *st;            /* borrowed */
+    tc_jobs jobs;
+    int read_fd;             /* owned; -1 when closed */
+    int write_fd;            /* owned; -1 when closed */
+    int old_wakeup_fd;       /* what signals wrote to before this run */
+    AwaitableObject *waiter; /* borrowed from the task */
+    int woken_by_flag;       /* nothing was polled when the task was woken */
+    PyObject *weakrefs;
+};
+
+/* --- the descriptor pair -------------------------------------------------- */
+
+static int
+entry_queue_set_flags(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0
+        || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+entry_queue_open_pair(EntryQueueObject *self)
+{
+    int fds[2];
+    int one = 1;
+    int type = SOCK_STREAM;
+#ifdef SOCK_CLOEXEC
+    type |= SOCK_CLOEXEC;
+#endif
+    if (socketpair(AF_UNIX, type, 0, fds) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    self->read_fd = fds[0];
+    self->write_fd = fds[1];
+    if (entry_queue_set_flags(fds[0]) < 0
+        || entry_queue_set_flags(fds[1]) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    /* One byte says it all: let the kernel keep as few as it can. */
+    (void)setsockopt(fds[0], SOL_SOCKET, SO_RCVBUF, &one, sizeof(one));
+    (void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &one, sizeof(one));
+    self->jobs.wake_fd = fds[1];
+    return 0;
+}
+
+static void
+entry_queue_close_pair(EntryQueueObject *self)
+{
+    tc_jobs_forget_wake_fd(&self->jobs);
+    if (self->read_fd >= 0) {
+        close(self->read_fd);
+        self->read_fd = -1;
+    }
+    if (self->write_fd >= 0) {
+        close(self->write_fd);
+        self->write_fd = -1;
+    }
+}
+
+static void
+entry_queue_drain_pair(EntryQueueObject *self)
+{
+    char bytes[256];
+    ssize_t n;
+    do {
+        n = recv(self->read_fd, bytes, sizeof(bytes), 0);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+int
+tc_entry_queue_wakeup_on_signals(EntryQueueObject *self)
+{
+    PyObject *signal = PyImport_ImportModule("_signal");
+    if (signal == NULL) {
+        return -1;
+    }
+    PyObject *handler = tc_ki_probe_main_thread(signal);
+    if (handler == NULL) {
+        Py_DECREF(signal);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_DECREF(handler);
+    PyObject *old = NULL;
+    PyObject *function = PyObject_GetAttrString(signal, "set_wakeup_fd");
+    PyObject *args = Py_BuildValue("(i)", self->write_fd);
+    PyObject *kwargs
+        = Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False);
+    Py_DECREF(signal);
+    if (function != NULL && args != NULL && kwargs != NULL) {
+        old = PyObject_Call(function, args, kwargs);
+    }
+    Py_XDECREF(function);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    if (old == NULL) {
+        return -1;
+    }
+    long old_fd = PyLong_AsLong(old);
+    Py_DECREF(old);
+    if (old_fd == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    self->old_wakeup_fd = (int)old_fd;
+    if (old_fd == -1) {
+        return 0;
+    }
+    return PyErr_WarnEx(
+        PyExc_RuntimeWarning,
+        "It looks like Trio's signal handling code might have collided with "
+        "another library you're using. If you're running Trio in guest mode, "
+        "then this might mean you should set "
+        "host_uses_signal_set_wakeup_fd=True. Otherwise, file a bug on Trio "
+        "and we'll help you figure out what's going on.",
+        1);
+}
+
+/* --- queueing ------------------------------------------------------------- */
+
+/* What tc_jobs_push*() returned, as 0 or -1 with exception. */
+static int
+entry_queue_result(EntryQueueObject *self, int r)
+{
+    if (r > 0) {
+        PyErr_SetString(self->st->exc_RunFinishedError, "run() has exited");
+        return -1;
+    }
+    return r;
+}
+
+int
+tc_entry_queue_push(EntryQueueObject *self, PyObject *fn, PyObject *args,
+                    int idempotent)
+{
+    int r;
+    if (idempotent) {
+        r = tc_jobs_push_once(&self->jobs, fn, args);
+    }
+    else {
+        tc_job job = {NULL, Py_NewRef(fn), Py_NewRef(args)};
+        r = tc_jobs_push(&self->jobs, job);
+        if (r != 0) {
+            Py_DECREF(fn);
+            Py_DECREF(args);
+        }
+    }
+    return entry_queue_result(self, r);
+}
+
+int
+tc_entry_queue_push_native(EntryQueueObject *self,
+                           const tc_native_job *native, PyObject *obj)
+{
+    tc_job job = {native, Py_NewRef(obj), NULL};
+    int r = tc_jobs_push(&self->jobs, job);
+    if (r != 0) {
+        Py_DECREF(obj);
+    }
+    return entry_queue_result(self, r);
+}
+
+PyObject *
+tc_entry_queue_run_sync_soon(EntryQueueObject *self, const char *fname,
+                             PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    const tc_params params = {
+        .fname = fname,
+        .names = {"sync_fn", "idempotent"},
+        .n_positional = 1,
+        .n_required = 1,
+        .n_posonly = 0,
+    };
+    PyObject *a[2];
+    PyObject *const *rest;
+    Py_ssize_t n_rest;
+    if (tc_args_parse_star(&params, args, nargs, kwnames, a, &rest, &n_rest)
+        < 0) {
+        return NULL;
+    }
+    int idempotent = a[1] != NULL ? PyObject_IsTrue(a[1]) : 0;
+    if (idempotent < 0) {
+        return NULL;
+    }
+    PyObject *tuple = PyTuple_New(n_rest);
+    if (tuple == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < n_rest; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(rest[i]));
+    }
+    int r = tc_entry_queue_push(self, a[0], tuple, idempotent);
+    Py_DECREF(tuple);
+    if (r < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- what the run loop asks ------------------------------------------------ */
+
+void
+tc_entry_queue_set_sleeping(EntryQueueObject *self, int sleeping)
+{
+    atomic_store(&self->jobs.sleeping, sleeping);
+}
+
+int
+tc_entry_queue_is_flagged(EntryQueueObject *self)
+{
+    return atomic_load(&self->jobs.flagged);
+}
+
+int
+tc_entry_queue_wake_task(EntryQueueObject *self)
+{
+    AwaitableObject *waiter = self->waiter;
+    if (!atomic_exchange(&self->jobs.flagged, 0) || waiter == NULL
+        || waiter->task->scheduled) {
+        /* Not asleep: it will look at the queue before it sleeps. */
+        return 0;
+    }
+    self->waiter = NULL;
+    self->woken_by_flag = 1;
+    tc_io_unlink(waiter);
+    return tc_task_wake(waiter->task);
+}
+
+Py_ssize_t
+tc_entry_queue_size(EntryQueueObject *self)
+{
+    return (Py_ssize_t)tc_jobs_size(&self->jobs);
+}
+
+/* --- the task --------------------------------------------------------------- */
+
+enum {
+    ENTRY_START = 0,
+    ENTRY_RESTING,           /* waits for read_fd */
+    ENTRY_YIELDING,          /* more came while jobs ran */
+};
+
+/* A job raised: the run must know. A system task raises it again, or, after
+   those are gone, a sibling of the queue's own task. */
+static int
+entry_queue_job_failed(EntryQueueObject *self, TaskObject *task)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *module = PyImport_ImportModule("trio_c._core._entry_queue");
+    PyObject *raiser = NULL;
+    TaskObject *spawned = NULL;
+    if (module != NULL) {
+        raiser = PyObject_GetAttrString(module, "kill_everything");
+        Py_DECREF(module);
+    }
+    if (raiser != NULL) {
+        spawned = tc_runner_spawn_system(task->runner, raiser, &exc, 1, NULL,
+                                         NULL);
+        if (spawned == NULL && PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+            PyErr_Clear();
+            spawned = tc_runner_spawn(task->runner, raiser, &exc, 1, NULL,
+                                      task->parent_nursery, NULL, 0, NULL);
+        }
+        Py_DECREF(raiser);
+    }
+    Py_DECREF(exc);
+    return spawned == NULL ? -1 : 0;
+}
+
+/* Steals the references in job. */
+static int
+entry_queue_run_job(EntryQueueObject *self, TaskObject *task, tc_job job)
+{
+    int r;
+    if (job.native != NULL) {
+        r = job.native->run(job.obj);
+    }
+    else {
+        PyObject *result = PyObject_Call(job.obj, job.args, NULL);
+        r = result == NULL ? -1 : 0;
+        Py_XDECREF(result);
+    }
+    if (r < 0) {
+        r = entry_queue_job_failed(self, task);
+    }
+    if (r < 0) {
+        /* The run is lost; keep the reason while references go. */
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_DECREF(job.obj);
+        Py_XDECREF(job.args);
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    Py_DECREF(job.obj);
+    Py_XDECREF(job.args);
+    return 0;
+}
+
+/* What is queued now, and no more: jobs that queue jobs starve nobody. */
+static int
+entry_queue_run_bounded(EntryQueueObject *self, TaskObject *task)
+{
+    tc_job job;
+    for (size_t n = tc_jobs_size_fifo(&self->jobs);
+         n > 0 && tc_jobs_pop(&self->jobs, &job); n--) {
+        if (entry_queue_run_job(self, task, job) < 0) {
+            return -1;
+        }
+    }
+    uint64_t before = tc_jobs_serial(&self->jobs);
+    PyObject *once;
+    while ((once = tc_jobs_pop_once(&self->jobs, before)) != NULL) {
+        job.native = NULL;
+        job.obj = Py_NewRef(PyTuple_GET_ITEM(once, 0));
+        job.args = Py_NewRef(PyTuple_GET_ITEM(once, 1));
+        Py_DECREF(once);
+        if (entry_queue_run_job(self, task, job) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The run is over for it: run what was accepted, accept nothing more. */
+static tc_step
+entry_queue_finish(EntryQueueObject *self, TaskObject *task)
+{
+    tc_jobs_close(&self->jobs);
+    return entry_queue_run_bounded(self, task) < 0 ? TC_ERROR : TC_DONE;
+}
+
+/* Back from a wait. 1: go on; 0: cancelled; -1 with exception. */
+static int
+entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw,
+                   TaskObject *task)
+{
+    int rested = aw->phase == ENTRY_RESTING;
+    int by_flag = self->woken_by_flag;
+    self->waiter = NULL;
+    self->woken_by_flag = 0;
+    if (tc_trap_resume(aw, NULL) < 0) {
+        if (!PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    if (rested) {
+        /* Woken by the flag alone, the socket is empty unless somebody says
+           that he wrote. */
+        if (!by_flag || atomic_load(&self->jobs.written)) {
+            entry_queue_drain_pair(self);
+            atomic_store(&self->jobs.written, 0);
+        }
+        return 1;
+    }
+    return !tc_trap_is_cancelled(task);
+}
+
+static tc_step
+entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
+                 PyObject **Py_UNUSED(result))
+{
+    EntryQueueObject *self = (EntryQueueObject *)aw->owner;
+    TaskObject *task = tc_trap_task(aw);
+    if (task == NULL) {
+        return TC_ERROR;
+    }
+    if (aw->phase != ENTRY_START) {
+        int r = entry_queue_resume(self, aw, task);
+        if (r <= 0) {
+            return r < 0 ? TC_ERROR : entry_queue_finish(self, task);
+        }
+    }
+    if (entry_queue_run_bounded(self, task) < 0) {
+        return TC_ERROR;
+    }
+    if (!tc_jobs_rest(&self->jobs)) {
+        aw->phase = ENTRY_YIELDING;
+        return tc_trap_checkpoint(aw, task);
+    }
+    if (tc_io_link(task->runner->io, self->read_fd, 0, aw) < 0) {
+        return TC_ERROR;
+    }
+    self->waiter = aw;
+    aw->phase = ENTRY_RESTING;
+    return tc_trap_wait(aw, task);
+}
+
+static void
+entry_queue_abandon(AwaitableObject *aw)
+{
+    EntryQueueObject *self = (EntryQueueObject *)aw->owner;
+    if (aw->phase == ENTRY_RESTING) {
+        tc_io_unlink(aw);
+    }
+    if (self != NULL && self->waiter == aw) {
+        self->waiter = NULL;
+    }
+}
+
+static const tc_op entry_queue_op = {
+    .name = "task",
+    .qualname = "EntryQueue.task",
+    .step = entry_queue_step,
+    .abandon = entry_queue_abandon,
+};
+
+PyObject *
+tc_entry_queue_task(EntryQueueObject *self)
+{
+    return (PyObject *)tc_awaitable_new(self->st, &entry_queue_op,
+                                        (PyObject *)self);
+}
+
+/* --- the object --------------------------------------------------------------- */
+
+EntryQueueObject *
+tc_entry_queue_new(tc_state *st)
+{
+    EntryQueueObject *self
+        = PyObject_GC_New(EntryQueueObject, st->EntryQueueType);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->st = st;
+    self->read_fd = -1;
+    self->write_fd = -1;
+    self->old_wakeup_fd = NOT_INSTALLED;
+    self->waiter = NULL;
+    self->woken_by_flag = 0;
+    self->weakrefs = NULL;
+    int r = tc_jobs_init(&self->jobs);
+    TC_LIVE_ADD(st, EntryQueueType);
+    PyObject_GC_Track(self);
+    if (r < 0 || entry_queue_open_pair(self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+int
+tc_entry_queue_close(EntryQueueObject *self)
+{
+    int r = 0;
+    tc_jobs_close(&self->jobs);
+    if (self->old_wakeup_fd != NOT_INSTALLED) {
+        int old = self->old_wakeup_fd;
+        self->old_wakeup_fd = NOT_INSTALLED;
+        PyObject *signal = PyImport_ImportModule("_signal");
+        PyObject *done = NULL;
+        if (signal != NULL) {
+            done = PyObject_CallMethod(signal, "set_wakeup_fd", "i", old);
+            Py_DECREF(signal);
+        }
+        r = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    entry_queue_close_pair(self);
+    /* Only a run that broke down leaves jobs behind. */
+    PyObject *exc = PyErr_GetRaisedException();
+    tc_jobs_discard(&self->jobs);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return r;
+}
+
+static PyObject *
+entry_queue_run_sync_soon(FunctionObject *Py_UNUSED(func), PyObject *op,
+                          PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames)
+{
+    return tc_entry_queue_run_sync_soon((EntryQueueObject *)op,
+                                        "EntryQueue.run_sync_soon", args,
+                                        nargs, kwnames);
+}
+
+static PyObject *
+entry_queue_size_method(FunctionObject *Py_UNUSED(func), PyObject *op,
+                        PyObject *const *Py_UNUSED(args), Py_ssize_t nargs,
+                        PyObject *kwnames)
+{
+    if (tc_args_none("EntryQueue.size", nargs, kwnames) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSsize_t(tc_entry_queue_size((EntryQueueObject *)op));
+}
+
+static int
+entry_queue_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return tc_jobs_traverse(&((EntryQueueObject *)op)->jobs, visit, arg);
+}
+
+static int
+entry_queue_clear(PyObject *op)
+{
+    EntryQueueObject *self = (EntryQueueObject *)op;
+    tc_jobs_close(&self->jobs);
+    tc_jobs_discard(&self->jobs);
+    return 0;
+}
+
+static void
+entry_queue_dealloc(PyObject *op)
+{
+    EntryQueueObject *self = (EntryQueueObject *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (self->jobs.lock != NULL) {
+        entry_queue_close_pair(self);
+        tc_jobs_fini(&self->jobs);
+    }
+    TC_LIVE_SUB(self->st, EntryQueueType);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+static PyMemberDef entry_queue_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(EntryQueueObject, weakrefs),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot entry_queue_slots[] = {
+    {Py_tp_dealloc, entry_queue_dealloc},
+    {Py_tp_traverse, entry_queue_traverse},
+    {Py_tp_clear, entry_queue_clear},
+    {Py_tp_members, entry_queue_members},
+    {0, NULL},
+};
+
+static PyType_Spec tc_entry_queue_spec = {
+    .name = "trio_c._core._entry_queue.EntryQueue",
+    .basicsize = sizeof(EntryQueueObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = entry_queue_slots,
+};
+
+static const tc_function_def entry_queue_functions[] = {
+    {"EntryQueue.run_sync_soon", "trio_c._core._entry_queue",
+     entry_queue_run_sync_soon},
+    {"EntryQueue.size", "trio_c._core._entry_queue",
+     entry_queue_size_method},
+    {NULL, NULL, NULL},
+};
+
+int
+tc_entry_queue_register(tc_state *st)
+{
+    if (tc_state_add_type(st, &st->EntryQueueType, &tc_entry_queue_spec,
+                          NULL, "EntryQueue")
+        < 0) {
+        return -1;
+    }
+    return tc_function_add_to_type(st, st->EntryQueueType,
+                                   entry_queue_functions);
+}

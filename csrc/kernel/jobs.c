@@ -1,0 +1,448 @@
+/* jobs.c - a queue that any thread, signal handler or finalizer can add to.
+ *
+ * Invariants
+ * - The lock is held for a bounded time and no Python runs under it: no
+ *   reference is dropped, no object allocated, nothing hashed or compared.
+ *   So a signal handler or a finalizer can never find it held by its own
+ *   thread, and a thread that waits for it needs nothing from the holder but
+ *   time: holding the GIL meanwhile is no deadlock.
+ * - A job that was accepted before the queue was closed is in it: the closed
+ *   flag, the queue and the wake-up are looked at under one hold of the lock.
+ * - Idempotent jobs have ascending serials. Whoever adds one compares it, with
+ *   the lock released, to those with the same hash, serial by serial; only a
+ *   job that differs from every queued one is added, and equality counts only
+ *   if the equal one is still queued afterwards.
+ * - wake_fd is written only under the lock, so after
+ *   tc_jobs_forget_wake_fd() its number may be reused.
+ * - flagged is set before sleeping is read; the loop sets sleeping before it
+ *   reads flagged. Both are sequentially consistent, so one of the two sees
+ *   the other.
+ * - written is set by whoever is about to write and cleared by the reader
+ *   after he has read, before he looks at the queue: while it is set, a byte
+ *   is in the socket or on its way there, or the reader is yet to come.
+ */
+#include "jobs.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+#define JOBS_MIN_CAPACITY 16
+#define JOBS_MIN_BUCKETS 16
+
+typedef struct jobs_once {
+    tc_link order;           /* in tc_jobs.once */
+    struct jobs_once *next;  /* borrowed: older one in the same bucket */
+    PyObject *job;           /* owned tuple (fn, args) */
+    Py_hash_t hash;
+    uint64_t serial;
+} jobs_once;
+
+int
+tc_jobs_init(tc_jobs *jobs)
+{
+    memset(jobs, 0, sizeof(*jobs));
+    tc_list_init(&jobs->once);
+    jobs->wake_fd = -1;
+    atomic_init(&jobs->flagged, 0);
+    atomic_init(&jobs->sleeping, 0);
+    atomic_init(&jobs->written, 0);
+    jobs->lock = PyThread_allocate_lock();
+    if (jobs->lock == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+void
+tc_jobs_fini(tc_jobs *jobs)
+{
+    if (jobs->lock == NULL) {
+        return;
+    }
+    tc_jobs_discard(jobs);
+    PyMem_RawFree(jobs->ring);
+    PyMem_RawFree(jobs->buckets);
+    PyThread_free_lock(jobs->lock);
+    jobs->lock = NULL;
+}
+
+/* Without the lock: the collector runs in no thread that holds it, and while
+   the others cannot touch the queue. */
+int
+tc_jobs_traverse(tc_jobs *jobs, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < jobs->n; i++) {
+        tc_job *job = &jobs->ring[(jobs->first + i) & (jobs->capacity - 1)];
+        Py_VISIT(job->obj);
+        Py_VISIT(job->args);
+    }
+    for (tc_link *link = jobs->once.next; link != &jobs->once;
+         link = link->next) {
+        Py_VISIT(TC_CONTAINER_OF(link, jobs_once, order)->job);
+    }
+    return 0;
+}
+
+static void
+jobs_lock(tc_jobs *jobs)
+{
+    PyThread_acquire_lock(jobs->lock, WAIT_LOCK);
+}
+
+static void
+jobs_unlock(tc_jobs *jobs)
+{
+    PyThread_release_lock(jobs->lock);
+}
+
+/* Lock held. The one failure is a full socket, and that is readable too. */
+static void
+jobs_wake(tc_jobs *jobs)
+{
+    atomic_store(&jobs->flagged, 1);
+    if (atomic_load(&jobs->sleeping) && jobs->wake_fd >= 0
+        && !atomic_exchange(&jobs->written, 1)) {
+        int saved = errno;
+        ssize_t sent = send(jobs->wake_fd, "", 1, MSG_NOSIGNAL);
+        (void)sent;
+        errno = saved;
+    }
+}
+
+/* --- FIFO ---------------------------------------------------------------- */
+
+/* Lock held. 0, or -1 without exception. */
+static int
+jobs_grow(tc_jobs *jobs)
+{
+    size_t capacity
+        = jobs->capacity == 0 ? JOBS_MIN_CAPACITY : jobs->capacity * 2;
+    if (capacity > PY_SSIZE_T_MAX / sizeof(tc_job)) {
+        return -1;
+    }
+    tc_job *ring = PyMem_RawMalloc(capacity * sizeof(tc_job));
+    if (ring == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < jobs->n; i++) {
+        ring[i] = jobs->ring[(jobs->first + i) & (jobs->capacity - 1)];
+    }
+    PyMem_RawFree(jobs->ring);
+    jobs->ring = ring;
+    jobs->first = 0;
+    jobs->capacity = capacity;
+    return 0;
+}
+
+int
+tc_jobs_push(tc_jobs *jobs, tc_job job)
+{
+    int r = 0;
+    jobs_lock(jobs);
+    if (jobs->closed) {
+        r = 1;
+    }
+    else if (jobs->n == jobs->capacity && jobs_grow(jobs) < 0) {
+        r = -1;
+    }
+    else {
+        size_t end = (jobs->first + jobs->n) & (jobs->capacity - 1);
+        jobs->ring[end] = job;
+        jobs->n++;
+        jobs_wake(jobs);
+    }
+    jobs_unlock(jobs);
+    if (r < 0) {
+        PyErr_NoMemory();
+    }
+    return r;
+}
+
+int
+tc_jobs_pop(tc_jobs *jobs, tc_job *job)
+{
+    jobs_lock(jobs);
+    int found = jobs->n > 0;
+    if (found) {
+        *job = jobs->ring[jobs->first];
+        jobs->first = (jobs->first + 1) & (jobs->capacity - 1);
+        jobs->n--;
+    }
+    jobs_unlock(jobs);
+    return found;
+}
+
+/* --- idempotent jobs ----------------------------------------------------- */
+
+/* Lock held, table not empty. */
+static jobs_once **
+jobs_bucket(tc_jobs *jobs, Py_hash_t hash)
+{
+    return &jobs->buckets[(size_t)hash & (jobs->n_buckets - 1)];
+}
+
+/* Lock held. Room for one more; 0, or -1 without exception. */
+static int
+jobs_grow_table(tc_jobs *jobs)
+{
+    if (jobs->n_once < jobs->n_buckets) {
+        return 0;
+    }
+    size_t n = jobs->n_buckets == 0 ? JOBS_MIN_BUCKETS : jobs->n_buckets * 2;
+    jobs_once **buckets = PyMem_RawCalloc(n, sizeof(*buckets));
+    if (buckets == NULL) {
+        return -1;
+    }
+    PyMem_RawFree(jobs->buckets);
+    jobs->buckets = buckets;
+    jobs->n_buckets = n;
+    for (tc_link *link = jobs->once.next; link != &jobs->once;
+         link = link->next) {
+        jobs_once *once = TC_CONTAINER_OF(link, jobs_once, order);
+        jobs_once **bucket = jobs_bucket(jobs, once->hash);
+        once->next = *bucket;
+        *bucket = once;
+    }
+    return 0;
+}
+
+/* Lock held. The queued job with this hash that has the lowest serial of at
+   least `from`; borrowed, or NULL. */
+static jobs_once *
+jobs_find(tc_jobs *jobs, Py_hash_t hash, uint64_t from)
+{
+    jobs_once *found = NULL;
+    if (jobs->n_buckets == 0) {
+        return NULL;
+    }
+    /* Youngest first. */
+    for (jobs_once *once = *jobs_bucket(jobs, hash);
+         once != NULL && once->serial >= from; once = once->next) {
+        if (once->hash == hash) {
+            found = once;
+        }
+    }
+    return found;
+}
+
+/* Lock held. Queues `once`; steals it if 0. -1 without exception. */
+static int
+jobs_add_once(tc_jobs *jobs, jobs_once *once)
+{
+    if (jobs_grow_table(jobs) < 0) {
+        return -1;
+    }
+    jobs_once **bucket = jobs_bucket(jobs, once->hash);
+    once->serial = jobs->next_serial++;
+    once->next = *bucket;
+    *bucket = once;
+    tc_list_append(&jobs->once, &once->order);
+    jobs->n_once++;
+    return 0;
+}
+
+/* Lock held. */
+static void
+jobs_unlink_once(tc_jobs *jobs, jobs_once *once)
+{
+    jobs_once **at = jobs_bucket(jobs, once->hash);
+    while (*at != once) {
+        at = &(*at)->next;
+    }
+    *at = once->next;
+    tc_list_remove(&once->order);
+    jobs->n_once--;
+}
+
+/* Compare `job` (borrowed) with the queued job `serial`, which is `other`
+   (stolen). 1 if it is equal and still queued, 0 if not, -1 with exception. */
+static int
+jobs_is_same(tc_jobs *jobs, PyObject *job, PyObject *other, Py_hash_t hash,
+             uint64_t serial)
+{
+    int equal = PyObject_RichCompareBool(other, job, Py_EQ);
+    Py_DECREF(other);
+    if (equal <= 0) {
+        return equal;
+    }
+    jobs_lock(jobs);
+    jobs_once *once = jobs_find(jobs, hash, serial);
+    int queued = once != NULL && once->serial == serial;
+    jobs_unlock(jobs);
+    return queued;
+}
+
+/* Steals `once` if 0 and *added. */
+static int
+jobs_try_push_once(tc_jobs *jobs, jobs_once *once, int *added)
+{
+    uint64_t from = 0;
+    *added = 0;
+    for (;;) {
+        PyObject *other = NULL;
+        uint64_t serial = 0;
+        int r = 0;
+        jobs_lock(jobs);
+        jobs_once *rival = jobs_find(jobs, once->hash, from);
+        if (rival != NULL) {
+            other = Py_NewRef(rival->job);
+            serial = rival->serial;
+        }
+        else if (jobs->closed) {
+            r = 1;
+        }
+        else if (jobs_add_once(jobs, once) < 0) {
+            r = -1;
+        }
+        else {
+            *added = 1;
+            jobs_wake(jobs);
+        }
+        jobs_unlock(jobs);
+        if (other == NULL) {
+            if (r < 0) {
+                PyErr_NoMemory();
+            }
+            return r;
+        }
+        int same = jobs_is_same(jobs, once->job, other, once->hash, serial);
+        if (same != 0) {
+            return same < 0 ? -1 : 0;
+        }
+        from = serial + 1;
+    }
+}
+
+int
+tc_jobs_push_once(tc_jobs *jobs, PyObject *fn, PyObject *args)
+{
+    int r = -1;
+    int added = 0;
+    PyObject *job = PyTuple_Pack(2, fn, args);
+    if (job == NULL) {
+        return -1;
+    }
+    Py_hash_t hash = PyObject_Hash(job);
+    if (hash == -1) {
+        goto done;
+    }
+    jobs_once *once = PyMem_RawMalloc(sizeof(*once));
+    if (once == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    tc_list_init(&once->order);
+    once->job = Py_NewRef(job);
+    once->hash = hash;
+    r = jobs_try_push_once(jobs, once, &added);
+    if (!added) {
+        Py_DECREF(once->job);
+        PyMem_RawFree(once);
+    }
+done:
+    Py_DECREF(job);
+    return r;
+}
+
+uint64_t
+tc_jobs_serial(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    uint64_t serial = jobs->next_serial;
+    jobs_unlock(jobs);
+    return serial;
+}
+
+PyObject *
+tc_jobs_pop_once(tc_jobs *jobs, uint64_t before)
+{
+    jobs_once *once = NULL;
+    jobs_lock(jobs);
+    tc_link *link = tc_list_first(&jobs->once);
+    if (link != NULL) {
+        once = TC_CONTAINER_OF(link, jobs_once, order);
+        if (once->serial < before) {
+            jobs_unlink_once(jobs, once);
+        }
+        else {
+            once = NULL;
+        }
+    }
+    jobs_unlock(jobs);
+    if (once == NULL) {
+        return NULL;
+    }
+    PyObject *job = once->job;
+    PyMem_RawFree(once);
+    return job;
+}
+
+/* --- both ----------------------------------------------------------------- */
+
+size_t
+tc_jobs_size(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    size_t n = jobs->n + jobs->n_once;
+    jobs_unlock(jobs);
+    return n;
+}
+
+size_t
+tc_jobs_size_fifo(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    size_t n = jobs->n;
+    jobs_unlock(jobs);
+    return n;
+}
+
+int
+tc_jobs_rest(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    int empty = jobs->n + jobs->n_once == 0;
+    if (empty) {
+        atomic_store(&jobs->flagged, 0);
+    }
+    jobs_unlock(jobs);
+    return empty;
+}
+
+void
+tc_jobs_close(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    jobs->closed = 1;
+    jobs_unlock(jobs);
+}
+
+void
+tc_jobs_forget_wake_fd(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    jobs->wake_fd = -1;
+    jobs_unlock(jobs);
+}
+
+void
+tc_jobs_discard(tc_jobs *jobs)
+{
+    tc_job job;
+    PyObject *once;
+    while (tc_jobs_pop(jobs, &job)) {
+        if (job.native != NULL && job.native->discard != NULL) {
+            job.native->discard(job.obj);
+        }
+        Py_DECREF(job.obj);
+        Py_XDECREF(job.args);
+    }
+    while ((once = tc_jobs_pop_once(jobs, UINT64_MAX)) != NULL) {
+        Py_DECREF(once);
+    }
+}

@@ -1,0 +1,82 @@
+/* jobs.h - the part of the entry queue that any thread may touch: the jobs,
+ * and what tells the run loop about them.
+ *
+ * Attached thread state required throughout, loop thread only where said.
+ */
+#ifndef TC_KERNEL_JOBS_H
+#define TC_KERNEL_JOBS_H
+
+#include <stdatomic.h>
+
+#include "../base/list.h"
+#include "../glue/state.h"
+
+/* A job written in C. */
+typedef struct tc_native_job {
+    /* 0, or -1 with exception, which counts as the job's failure. Runs in
+       the queue's task. */
+    int (*run)(PyObject *obj);
+    /* The run ended without running it. Runs Python, raises nothing. NULL:
+       nothing to do but dropping the reference. */
+    void (*discard)(PyObject *obj);
+} tc_native_job;
+
+/* One queued job, by value. */
+typedef struct tc_job {
+    const tc_native_job *native;  /* static; NULL: call obj(*args) */
+    PyObject *obj;                /* owned */
+    PyObject *args;               /* owned tuple; NULL for native ones */
+} tc_job;
+
+struct jobs_once;
+
+typedef struct tc_jobs {
+    PyThread_type_lock lock;      /* owned; guards all up to `flagged` */
+    tc_job *ring;                 /* owned; FIFO, n from first, wrapping */
+    size_t first;
+    size_t n;
+    size_t capacity;              /* 0 or a power of two */
+    tc_link once;                 /* of idempotent jobs, in order */
+    struct jobs_once **buckets;   /* owned; the same ones by hash */
+    size_t n_buckets;             /* 0 or a power of two */
+    size_t n_once;
+    uint64_t next_serial;         /* of idempotent jobs */
+    int wake_fd;                  /* borrowed; non-blocking socket, or -1 */
+    int closed;                   /* refuses new jobs */
+    atomic_int flagged;           /* something came that nobody has seen */
+    atomic_int sleeping;          /* a new job must write to wake_fd */
+    atomic_int written;           /* somebody did, or is just doing it */
+} tc_jobs;
+
+/* 0 or -1. fini drops what is left. */
+int tc_jobs_init(tc_jobs *jobs);
+void tc_jobs_fini(tc_jobs *jobs);
+int tc_jobs_traverse(tc_jobs *jobs, visitproc visit, void *arg);
+
+/* Add a job, unless the queue is closed: 0, 1 if it is closed, or -1 with
+   exception. Signal handlers and finalizers included. job's references are
+   stolen if 0. */
+int tc_jobs_push(tc_jobs *jobs, tc_job job);
+/* Add fn(*args) unless an equal job is queued. Results as above. Borrowed. */
+int tc_jobs_push_once(tc_jobs *jobs, PyObject *fn, PyObject *args);
+
+/* Loop thread. Take the oldest job: 1, or 0 if there is none. The caller owns
+   what is in *job. */
+int tc_jobs_pop(tc_jobs *jobs, tc_job *job);
+/* The oldest idempotent job that was there when tc_jobs_serial() returned
+   `before`: a new reference to its (fn, args), or NULL without exception. */
+PyObject *tc_jobs_pop_once(tc_jobs *jobs, uint64_t before);
+uint64_t tc_jobs_serial(tc_jobs *jobs);
+
+size_t tc_jobs_size(tc_jobs *jobs);
+size_t tc_jobs_size_fifo(tc_jobs *jobs);
+/* If nothing is queued, clear the flag and return 1. */
+int tc_jobs_rest(tc_jobs *jobs);
+/* No job is accepted any more. */
+void tc_jobs_close(tc_jobs *jobs);
+/* Nobody writes to wake_fd any more; it may be closed. */
+void tc_jobs_forget_wake_fd(tc_jobs *jobs);
+/* Drop all jobs, discarding the native ones. */
+void tc_jobs_discard(tc_jobs *jobs);
+
+#endif

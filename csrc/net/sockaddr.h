@@ -1,0 +1,41 @@
+/* sockaddr.h - socket addresses, Python's form and the kernel's.
+ *
+ * Only what needs no lookup and leaves no doubt: everything else, wrong
+ * addresses included, is for the standard library to judge.
+ */
+#ifndef TC_NET_SOCKADDR_H
+#define TC_NET_SOCKADDR_H
+
+#include "../glue/compat.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+typedef struct tc_sockaddr {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+        struct sockaddr_storage storage;
+    } u;
+    socklen_t size;
+} tc_sockaddr;
+
+/* INET, INET6 and UNIX. */
+static inline int
+tc_sockaddr_is_known(int family)
+{
+    return family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+}
+
+/* 1 and *out filled in; 0, without exception, if the standard library has to
+   look at this address. Runs no Python. */
+int tc_sockaddr_parse(int family, PyObject *address, tc_sockaddr *out);
+
+/* As the standard library gives it: a tuple, a path, or None for no address.
+   The family must be known, or the size 0. New reference. */
+PyObject *tc_sockaddr_make(const tc_sockaddr *addr);
+
+#endif

@@ -1,0 +1,61 @@
+/* What the poller tests share: descriptors to wait for, and short ways to
+ * say what a wait must report.
+ */
+#ifndef TC_TESTS_POLL_SUPPORT_H
+#define TC_TESTS_POLL_SUPPORT_H
+
+#include "poll/poll.h"
+#include "tests/harness.h"
+
+#include <stdbool.h>
+
+#define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+#define BOTH (TC_POLL_READ | TC_POLL_WRITE)
+
+/* One test body on every backend that has the wanted capabilities. */
+typedef struct tc_poll_case {
+    const char *name;
+    void (*run)(tc_poll *poll);
+    uint32_t caps;
+} tc_poll_case;
+
+/* Runs the cases as tests named "backend/case"; the poller is opened before
+ * and closed after each.  The exit status. */
+int tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
+                       size_t count);
+
+/* Short for poll->ops->...; arm, arm_edge and forget check for success. */
+void poll_arm(tc_poll *poll, int fd, uint32_t interest, uint64_t token);
+void poll_arm_edge(tc_poll *poll, int fd, uint32_t interest, uint64_t token,
+                   bool modify);
+void poll_forget(tc_poll *poll, int fd);
+int poll_wait(tc_poll *poll, tc_poll_event *events, int cap,
+              int64_t timeout_ns);
+void poll_wake(tc_poll *poll);
+
+/* The next wait, which may take its time, reports just this. */
+void expect_one(tc_poll *poll, uint64_t token, uint32_t ready);
+
+/* A wait that only looks reports nothing. */
+void expect_none(tc_poll *poll);
+
+/* Non-blocking descriptors; each call checks for success. */
+void make_pipe(int fds[2]);             /* [0] reads, [1] writes */
+void make_socketpair(int fds[2]);       /* unix streams */
+void make_tcp_pair(int fds[2]);
+int make_tcp_listener(void);            /* on 127.0.0.1, any port */
+int make_tcp_client(int listener, int *error);  /* connect() begun */
+
+void put(int fd, int count);            /* write so many bytes */
+void take(int fd, int count);           /* read so many bytes */
+void fill(int fd);                      /* write until EAGAIN */
+int drain(int fd);                      /* read until EAGAIN or EOF */
+
+/* Block until poll(2) says all of these of fd: TCP may need a moment. */
+void until_ready(int fd, short events);
+
+/* The number a new descriptor would get. */
+int lowest_free_fd(void);
+
+#endif /* TC_TESTS_POLL_SUPPORT_H */

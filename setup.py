@@ -1,0 +1,124 @@
+"""Builds the extension; everything else is said in pyproject.toml.
+
+Environment variables that change the build (docs/building.md):
+
+* ``TRIO_C_DEBUG=1``: assertions and live-object counters;
+* ``TRIO_C_SANITIZE=address,undefined``: with those sanitizers;
+* ``TRIO_C_WERROR=1``: compiler warnings are errors.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+DROPIN = "trio_c_dropin.pth"
+
+
+def sources():
+    """Every C file but the tests'. (A poller that the platform lacks is empty.)"""
+    return sorted(
+        path.as_posix()
+        for path in Path("csrc").rglob("*.c")
+        if "tests" not in path.parts
+    )
+
+
+def switched_on(name):
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+def flags():
+    """Options for the compiler, and those for the linker."""
+    compile_args = [
+        "-std=c11",
+        "-D_GNU_SOURCE",
+        "-pthread",
+        "-fvisibility=hidden",
+        "-fno-strict-aliasing",
+        "-Wall",
+        "-Wextra",
+        "-Wshadow",
+        # Callbacks ignore what they are passed; specs end with zeros; method
+        # tables hold functions of several types.
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+        "-Wno-cast-function-type",
+    ]
+    link_args = ["-pthread"]
+    if switched_on("TRIO_C_WERROR"):
+        compile_args.append("-Werror")
+    if switched_on("TRIO_C_DEBUG"):
+        compile_args += ["-g", "-O1", "-UNDEBUG", "-DTRIO_C_DEBUG=1"]
+    else:
+        compile_args.append("-DNDEBUG")
+    sanitizers = os.environ.get("TRIO_C_SANITIZE")
+    if sanitizers:
+        chosen = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
+        compile_args += ["-g", "-O1", "-fno-omit-frame-pointer", *chosen]
+        link_args += chosen
+    return compile_args, link_args
+
+
+class BuildExtension(build_ext):
+    """Compiles on all processors, and anew when the flags have changed."""
+
+    def build_extensions(self):
+        compile_serially = self.compiler.compile
+
+        def compile_all(files, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                jobs = [
+                    pool.submit(compile_serially, [file], **options) for file in files
+                ]
+            return [name for job in jobs for name in job.result()]
+
+        self.compiler.compile = compile_all
+        super().build_extensions()
+
+    def build_extension(self, extension):
+        stamp = Path(self.build_temp, "flags.txt")
+        wanted = repr((extension.extra_compile_args, extension.extra_link_args))
+        if not stamp.exists() or stamp.read_text() != wanted:
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(wanted)
+        extension.depends.append(str(stamp))
+        super().build_extension(extension)
+
+
+class BuildPython(build_py):
+    """Puts the drop-in's start-up file beside the package."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            self.copy_file(DROPIN, os.path.join(self.build_lib, DROPIN))
+
+    def get_outputs(self, *args, **kwargs):
+        outputs = super().get_outputs(*args, **kwargs)
+        if not self.editable_mode:
+            outputs.append(os.path.join(self.build_lib, DROPIN))
+        return outputs
+
+
+if sys.platform == "win32":
+    sys.exit("trio_c cannot be built for Windows yet.")
+
+compile_args, link_args = flags()
+setup(
+    ext_modules=[
+        Extension(
+            "trio_c._native",
+            sources(),
+            include_dirs=["csrc"],
+            depends=sorted(path.as_posix() for path in Path("csrc").rglob("*.h")),
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+    ],
+    cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
+)

@@ -1,0 +1,223 @@
+"""The public names: which there are, and that they cost nothing until used."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from _processes import run_code
+
+# What Trio 0.34 has on Linux.
+UPSTREAM = {
+    "trio_c": """
+        BrokenResourceError BusyResourceError CancelScope Cancelled CapacityLimiter
+        CapacityLimiterStatistics ClosedResourceError Condition ConditionStatistics
+        DTLSChannel DTLSChannelStatistics DTLSEndpoint EndOfChannel Event
+        EventStatistics Lock LockStatistics MemoryChannelStatistics
+        MemoryReceiveChannel MemorySendChannel NeedHandshakeError Nursery Path
+        PosixPath Process RunFinishedError SSLListener SSLStream Semaphore
+        SocketListener SocketStream StapledStream StrictFIFOLock TASK_STATUS_IGNORED
+        TaskStatus TooSlowError TrioDeprecationWarning TrioInternalError WindowsPath
+        WouldBlock abc aclose_forcefully as_safe_channel current_effective_deadline
+        current_time fail_after fail_at from_thread lowlevel move_on_after
+        move_on_at open_file open_memory_channel open_nursery open_signal_receiver
+        open_ssl_over_tcp_listeners open_ssl_over_tcp_stream open_tcp_listeners
+        open_tcp_stream open_unix_socket run run_process serve_listeners
+        serve_ssl_over_tcp serve_tcp sleep sleep_forever sleep_until socket testing
+        to_thread wrap_file
+        """,
+    "trio_c.abc": """
+        AsyncResource Channel Clock HalfCloseableStream HostnameResolver Instrument
+        Listener ReceiveChannel ReceiveStream SendChannel SendStream SocketFactory
+        Stream
+        """,
+    "trio_c.from_thread": "check_cancelled run run_sync",
+    "trio_c.lowlevel": """
+        Abort FdStream ParkingLot ParkingLotStatistics RaiseCancelT RunStatistics
+        RunVar RunVarToken Task TrioToken UnboundedQueue UnboundedQueueStatistics
+        add_instrument add_parking_lot_breaker cancel_shielded_checkpoint checkpoint
+        checkpoint_if_cancelled current_clock current_root_task current_statistics
+        current_task current_trio_token currently_ki_protected disable_ki_protection
+        enable_ki_protection in_trio_run in_trio_task notify_closing open_process
+        permanently_detach_coroutine_object reattach_detached_coroutine_object
+        remove_instrument remove_parking_lot_breaker reschedule spawn_system_task
+        start_guest_run start_thread_soon temporarily_detach_coroutine_object
+        wait_readable wait_task_rescheduled wait_writable
+        """,
+    "trio_c.socket": """
+        SocketType from_stdlib_socket fromfd gaierror getaddrinfo gethostname
+        getnameinfo getprotobyname herror htonl htons if_indextoname if_nameindex
+        if_nametoindex inet_aton inet_ntoa inet_ntop inet_pton ntohs
+        set_custom_hostname_resolver set_custom_socket_factory sethostname socket
+        socketpair
+        """,
+    "trio_c.testing": """
+        MemoryReceiveStream MemorySendStream MockClock Sequencer active_thread_count
+        assert_checkpoints assert_no_checkpoints check_half_closeable_stream
+        check_one_way_stream check_two_way_stream lockstep_stream_one_way_pair
+        lockstep_stream_pair memory_stream_one_way_pair memory_stream_pair
+        memory_stream_pump open_stream_to_socket_listener trio_test
+        wait_all_tasks_blocked wait_all_threads_completed
+        """,
+    "trio_c.to_thread": "current_default_thread_limiter run_sync",
+}
+
+# What of it trio_c does not have yet; the README's table says the same.
+NOT_YET = {
+    "trio_c": """
+        DTLSChannel DTLSChannelStatistics DTLSEndpoint NeedHandshakeError Path
+        PosixPath Process SSLListener SSLStream WindowsPath open_file
+        open_signal_receiver open_ssl_over_tcp_listeners open_ssl_over_tcp_stream
+        open_unix_socket run_process serve_ssl_over_tcp wrap_file
+        """,
+    "trio_c.lowlevel": "FdStream open_process",
+}
+
+# What it has beyond that.
+OURS = {"trio_c": {"install"}}
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_public_names(name: str) -> None:
+    module = importlib.import_module(name)
+    expected = {*UPSTREAM[name].split()} - {*NOT_YET.get(name, "").split()}
+    for attribute in expected:
+        getattr(module, attribute)
+    public = {n for n in dir(module) if not n.startswith("_") and n != "annotations"}
+    if name == "trio_c.socket":
+        public = {n for n in public if not n.isupper()}  # constants
+    assert public == expected | OURS.get(name, set())
+
+
+@pytest.mark.parametrize("name", ["trio_c", "trio_c.lowlevel"])
+def test_star_import(name: str) -> None:
+    namespace: dict[str, object] = {}
+    exec(f"from {name} import *", namespace)
+    module = importlib.import_module(name)
+    names = {n for n in namespace if not n.startswith("__")}
+    assert names == {*UPSTREAM[name].split()} - {*NOT_YET[name].split()}
+    for attribute in names:
+        assert namespace[attribute] is getattr(module, attribute)
+
+
+def test_a_plain_import_binds_the_submodules() -> None:
+    run_code(
+        """
+import sys
+import trio_c
+for name in ("abc", "from_thread", "lowlevel", "socket", "testing", "to_thread",
+             "_util", "_threads", "_channel", "_core"):
+    assert getattr(trio_c, name) is sys.modules[f"trio_c.{name}"]
+assert trio_c._core._run is sys.modules["trio_c._core._run"]
+"""
+    )
+
+
+def test_missing_names() -> None:
+    import trio_c
+
+    for name in ("nothing", "_nothing", "__nothing__"):
+        with pytest.raises(AttributeError) as caught:
+            getattr(trio_c, name)
+        assert str(caught.value) == f"module 'trio_c' has no attribute {name!r}"
+        assert caught.value.name == name
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        from trio_c import nothing  # noqa: F401
+
+
+def test_a_broken_submodule_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "_broken.py").write_text("import no_such_module_anywhere")
+    output = run_code(
+        f"""
+import trio_c
+trio_c.__path__.append({str(tmp_path)!r})
+try:
+    trio_c._broken
+except ModuleNotFoundError as exc:
+    print(exc.name)
+"""
+    )
+    assert output == "no_such_module_anywhere\n"
+
+
+HEAVY = """
+    asyncio attr attrs concurrent ctypes dataclasses enum functools idna inspect
+    logging outcome re select selectors sniffio socket ssl subprocess threading
+    traceback typing unittest
+    """.split()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import trio_c",
+        "import trio_c; trio_c.run; trio_c.open_nursery; trio_c.Event; trio_c.sleep",
+        "import trio_c; trio_c.install()",
+    ],
+)
+def test_what_an_import_does_not_load(use: str) -> None:
+    output = run_code(
+        f"""
+import sys
+before = set(sys.modules)
+{use}
+print(*sorted(set(sys.modules) - before))
+"""
+    )
+    loaded = {name.split(".")[0] for name in output.split()}
+    assert "trio_c" in loaded
+    assert not loaded & {*HEAVY}
+
+
+def test_first_use_binds_once() -> None:
+    run_code(
+        """
+import trio_c
+assert "sleep" not in vars(trio_c) and "sleep" in dir(trio_c)
+first = trio_c.sleep
+assert vars(trio_c)["sleep"] is first is trio_c._native.sleep
+# What the program has put there is not replaced by that.
+trio_c.Event = "mine"
+trio_c.Lock
+assert trio_c.Event == "mine"
+"""
+    )
+    # Nor if it comes first of all.
+    run_code(
+        """
+import trio_c
+trio_c.Event = "mine"
+trio_c.Lock, trio_c.Condition
+assert trio_c.Event == "mine"
+"""
+    )
+
+
+def test_the_version() -> None:
+    import trio_c
+
+    assert trio_c.__version__ == "0.34.0.1"
+    assert sys.modules["trio_c"] is trio_c
+
+
+@pytest.mark.parametrize("name", ["__init__", "lowlevel"])
+def test_type_checkers_are_told_the_same(name: str) -> None:
+    import trio_c
+
+    module = trio_c if name == "__init__" else trio_c.lowlevel
+    stub = Path(trio_c.__file__).with_name(f"{name}.pyi")
+    told: dict[str, str] = {}
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            source = f"trio_c.{node.module}" if node.module else "trio_c"
+            for alias in node.names:
+                assert alias.asname == alias.name
+                told[alias.name] = source
+    assert sorted(told) == module.__all__
+    for attribute, source in told.items():
+        assert getattr(module, attribute) is getattr(
+            importlib.import_module(source), attribute
+        )

@@ -1,0 +1,4 @@
+"""UnboundedQueue, under the private path that Trio has it at."""
+
+from .._native import UnboundedQueue as UnboundedQueue
+from .._native import UnboundedQueueStatistics as UnboundedQueueStatistics
