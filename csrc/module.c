@@ -15,6 +15,7 @@
 #include "kernel/context.h"
 #include "kernel/entry_queue.h"
 #include "kernel/gil.h"
+#include "kernel/groups.h"
 #include "kernel/instruments.h"
 #include "kernel/io.h"
 #include "kernel/ki.h"
@@ -22,10 +23,13 @@
 #include "kernel/nursery.h"
 #include "kernel/nursery_start.h"
 #include "kernel/parking_lot.h"
+#include "kernel/request.h"
 #include "kernel/run.h"
 #include "kernel/runner_view.h"
 #include "kernel/runvar.h"
 #include "kernel/task.h"
+#include "kernel/thread_cache.h"
+#include "kernel/threads.h"
 #include "kernel/timeouts.h"
 #include "kernel/token.h"
 #include "kernel/trap.h"
@@ -33,7 +37,7 @@
 #include "net/socket.h"
 #include "sync/sync.h"
 
-/* --- strings and exceptions ------------------------------------------------------ */
+/* --- strings and exceptions -------------------------------------------- */
 
 static int
 module_add_strings(tc_state *st)
@@ -172,7 +176,7 @@ module_add_constants(tc_state *st)
     return r;
 }
 
-/* --- functions of the module itself ------------------------------------------------ */
+/* --- functions of the module itself ------------------------------------ */
 
 static tc_state *
 module_state(PyObject *module)
@@ -247,7 +251,7 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- exec, traverse, clear ------------------------------------------------------------ */
+/* --- exec, traverse, clear --------------------------------------------- */
 
 static int
 module_exec(PyObject *module)
@@ -266,6 +270,7 @@ module_exec(PyObject *module)
         /* kernel */
         tc_gil_register,
         tc_context_register,
+        tc_groups_register,
         tc_cancelled_register,
         tc_cancel_register,
         tc_task_register,
@@ -280,6 +285,9 @@ module_exec(PyObject *module)
         tc_entry_queue_register,
         tc_token_register,
         tc_runvar_register,
+        tc_thread_cache_register,
+        tc_threads_register,
+        tc_request_register,
         tc_ki_register,
         tc_runner_register,
         tc_runner_view_register,
@@ -340,6 +348,8 @@ module_free(void *module)
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
+    TC_SLOT_INTERPRETERS
+    TC_SLOT_GIL
     {0, NULL},
 };
 

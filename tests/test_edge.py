@@ -41,6 +41,9 @@ import trio_c.testing
 pytestmark = pytest.mark.skipif(
     not hasattr(select, "epoll"), reason="the situations are Linux's"
 )
+forks = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
 edge_only = pytest.mark.skipif(
     not EDGE, reason="looks at edge-triggered registrations; poll(2) has none"
 )
@@ -48,6 +51,7 @@ streams = pytest.mark.parametrize("make_pair", [tcp_pair, unix_pair])
 pairs = pytest.mark.parametrize("make_pair", PAIRS.values(), ids=PAIRS.keys())
 
 LOWAT = 10
+SO_PEEK_OFF = 42
 
 
 # --- lazy registration (C1) ------------------------------------------
@@ -505,6 +509,7 @@ async def test_passed_descriptors_end_a_read(method):
                         os.close(fd)
 
 
+@forks
 @in_run
 async def test_credentials_end_a_read():
     peer, sock = await unix_pair()
@@ -540,6 +545,26 @@ def wait_for_bytes(sock, n):
     waiting = array.array("i", [0])
     while waiting[0] < n:
         fcntl.ioctl(sock.fileno(), 0x541B, waiting)  # FIONREAD
+
+
+@in_run
+async def test_low_water_mark_of_the_listener():
+    with tsocket.socket() as listener:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        # Accepted sockets inherit it.
+        listener.setsockopt(tsocket.SOL_SOCKET, tsocket.SO_RCVLOWAT, LOWAT)
+        with stdlib.create_connection(listener.getsockname()) as peer:
+            sock, _ = await listener.accept()
+            with sock:
+                with trio.move_on_after(0.01):
+                    await sock.recv(1)
+                assert not believes(sock)
+                peer.send(b"x" * 12)
+                assert await sock.recv(100) == b"x" * 12
+                peer.send(b"abc")
+                wait_for_bytes(sock, 3)
+                assert await sock.recv(100) == b"abc"
 
 
 @in_run
@@ -620,6 +645,20 @@ async def test_peeking_never_says_empty():
         assert await sock.recv(100, tsocket.MSG_PEEK) == b"xyz"
         if EDGE:
             assert sock._memory[1]
+        assert await sock.recv(100) == b"xyz"
+
+
+@in_run
+async def test_peeking_past_the_end_does_not_say_empty():
+    peer, sock = await unix_pair()
+    with peer, sock:
+        await prime(peer, sock)
+        sock.setsockopt(tsocket.SOL_SOCKET, SO_PEEK_OFF, 0)
+        peer.send(b"xyz")
+        assert await sock.recv(3, tsocket.MSG_PEEK) == b"xyz"
+        with trio.move_on_after(0.01) as scope:
+            await sock.recv(3, tsocket.MSG_PEEK)
+        assert scope.cancelled_caught
         assert await sock.recv(100) == b"xyz"
 
 

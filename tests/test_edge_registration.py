@@ -24,6 +24,9 @@ import trio_c.testing
 pytestmark = pytest.mark.skipif(
     not hasattr(select, "epoll"), reason="the situations are Linux's"
 )
+forks = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
 edge_only = pytest.mark.skipif(
     not EDGE, reason="looks at edge-triggered registrations; poll(2) has none"
 )
@@ -323,6 +326,7 @@ def test_two_runs_at_once():
     trio.run(outer)
 
 
+@forks
 @pytest.mark.parametrize("how", ["close", "exit", "detach", "replace"])
 @in_run
 async def test_forked_child_leaves_the_registration_alone(how):
@@ -358,6 +362,7 @@ async def test_forked_child_leaves_the_registration_alone(how):
             peer.send(b"1")
 
 
+@forks
 @in_run
 async def test_forked_child_can_go_on():
     peer, sock = await tcp_pair()
@@ -419,6 +424,7 @@ async def test_wrapped_sockets_are_not_remembered():
                 assert await sock2.recv(100) == b"3"
 
 
+@forks
 @pytest.mark.parametrize("thief", ["dup", "standard socket", "fork"])
 @in_run
 async def test_somebody_else_reads_too(thief):

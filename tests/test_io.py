@@ -16,6 +16,9 @@ import trio_c as trio
 import trio_c.testing
 
 WAITS = ["wait_readable", "wait_writable"]
+forks = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
 both_ways = pytest.mark.parametrize("wait", WAITS)
 
 
@@ -515,6 +518,7 @@ def test_exception_of_a_signal_handler_leaves_run():
     trio.run(trio.lowlevel.checkpoint)
 
 
+@forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork()")
 @in_run
 async def test_forked_child_polls_for_itself(pair):

@@ -156,8 +156,8 @@ def test_the_module_says_what_it_supports(tmp_path: Path) -> None:
     write(tmp_path, "csrc/module.c", "/* */\nint x = Py_mod_exec;\n")
     problems = load("check_c").check(tmp_path)
     assert [problem.split()[1] for problem in problems] == [
-        "Py_mod_multiple_interpreters",
-        "Py_mod_gil",
+        "TC_SLOT_INTERPRETERS",
+        "TC_SLOT_GIL",
     ]
 
 

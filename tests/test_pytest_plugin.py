@@ -175,7 +175,6 @@ def test_marked_tests_are_left_to_others(suite: Path) -> None:
         "import pytest\n"
         "def pytest_configure(config):\n"
         "    config.addinivalue_line('markers', 'anyio: of another plugin')\n"
-        "@pytest.hookimpl(trylast=True)\n"
         "def pytest_pyfunc_call(pyfuncitem):\n"
         "    pyfuncitem.obj().close()\n"
         "    print('left to others')\n"

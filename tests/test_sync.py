@@ -6,6 +6,7 @@ import copy
 import gc
 import math
 import pickle
+import signal
 import sys
 import threading
 import types
@@ -1078,6 +1079,37 @@ async def test_condition_lock_breaks_while_waiting():
     assert str(error.__context__).startswith("Owner of this lock exited without")
     assert type(error.__context__) is trio_c.BrokenResourceError
     assert str(error.__context__.__context__).startswith("Parking lot broken by")
+
+
+def test_condition_ctrl_c_while_it_waits_for_the_lock():
+    condition = trio_c.Condition()
+    log = []
+
+    async def main():
+        async def other():
+            async with condition:
+                scope.cancel()
+                await wait_all_tasks_blocked()
+                log.append(condition.statistics().lock_statistics.tasks_waiting)
+                signal.raise_signal(signal.SIGINT)
+                await trio_c.sleep_forever()
+
+        async with trio_c.open_nursery() as nursery:
+            with trio_c.CancelScope() as scope:
+                await condition.acquire()
+                nursery.start_soon(other)
+                try:
+                    await condition.wait()
+                finally:
+                    owner = condition._lock.statistics().owner
+                    log.append(owner is lowlevel.current_task())
+
+    with pytest.raises(BaseExceptionGroup) as info:
+        trio_c.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+    (error,) = info.value.exceptions
+    assert type(error) is KeyboardInterrupt
+    assert type(error.__context__) is trio_c.Cancelled
+    assert log == [1, False]
 
 
 @trio_test

@@ -137,9 +137,9 @@ def pairs(source: Source) -> Complaints:
 def module_slots(source: Source) -> Complaints:
     if not source.name.endswith("csrc/module.c"):
         return
-    for slot in ("exec", "multiple_interpreters", "gil"):
-        if f"Py_mod_{slot}" not in source.code:
-            yield 1, f"Py_mod_{slot} is not said"
+    for slot in ("Py_mod_exec", "TC_SLOT_INTERPRETERS", "TC_SLOT_GIL"):
+        if slot not in source.code:
+            yield 1, f"{slot} is not said"
 
 
 def unfinished(source: Source) -> Complaints:

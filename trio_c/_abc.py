@@ -400,6 +400,7 @@ else:
 
         __slots__ = ()
 
+
 # Native classes do not inherit from Python ones.
 SendChannel.register(MemorySendChannel)
 ReceiveChannel.register(MemoryReceiveChannel)

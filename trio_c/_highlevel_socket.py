@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 
 import trio_c as trio
 
-from . import _native, socket as tsocket
+from . import _native
+from . import socket as tsocket
 from ._abc import HalfCloseableStream, Listener
 from ._util import final
 
@@ -167,9 +168,9 @@ class SocketStream(_native.SocketStreamBase, HalfCloseableStream):
     def setsockopt(self, level: int, option: int, value: int | Buffer) -> None: ...
 
     @overload
-    def setsockopt(self, level: int, option: int, value: None, length: int) -> None: ...
+    def setsockopt(self, level: int, option: int, value: None, length: int) -> None: ...  # noqa: F811
 
-    def setsockopt(
+    def setsockopt(  # noqa: F811
         self,
         level: int,
         option: int,
@@ -195,9 +196,9 @@ class SocketStream(_native.SocketStreamBase, HalfCloseableStream):
     def getsockopt(self, level: int, option: int) -> int: ...
 
     @overload
-    def getsockopt(self, level: int, option: int, buffersize: int) -> bytes: ...
+    def getsockopt(self, level: int, option: int, buffersize: int) -> bytes: ...  # noqa: F811
 
-    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:
+    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:  # noqa: F811
         """Read an option of the socket, like :meth:`socket.socket.getsockopt`."""
         if buffersize == 0:
             return self.socket.getsockopt(level, option)

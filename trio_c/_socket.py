@@ -17,7 +17,8 @@ from socket import AddressFamily, SocketKind
 import trio_c as trio
 
 from . import _core, _native
-from ._socket_type import HAS_MSG as _HAS_MSG, SocketType as SocketType
+from ._socket_type import HAS_MSG as _HAS_MSG
+from ._socket_type import SocketType as SocketType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -50,6 +50,20 @@ PyErr_SetRaisedException(PyObject *exc)
 /* Functions grew a lazily evaluated __annotate__. */
 #define TC_HAVE_ANNOTATE (PY_VERSION_HEX >= 0x030E0000)
 
+/* Module slots, where the version has them. One GIL for all interpreters, and
+   with a GIL at all, until there are tests of more. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define TC_SLOT_INTERPRETERS                                                \
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
+#else
+#define TC_SLOT_INTERPRETERS
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+#define TC_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_USED},
+#else
+#define TC_SLOT_GIL
+#endif
+
 /* The interpreter's own coroutine bookkeeping (warnings._warn_unawaited...)
    reads this per-thread depth; public struct member on all versions. */
 #define TC_ORIGIN_DEPTH(tstate) ((tstate)->coroutine_origin_tracking_depth)

@@ -115,6 +115,7 @@ struct AwaitableObject;
     X(ki_codes)            /* code object -> protected? see kernel/ki.c */  \
     X(thread_cache)        /* _core._thread_cache once imported */          \
     X(limiter_var)         /* RunVar of the default thread limiter */       \
+    X(threads_idle_var)    /* RunVar of an Event: no thread is active */    \
     X(sniffio_cvar)        /* sniffio.current_async_library_cvar */         \
     X(str_start_thread_soon)                                                \
     X(str_acquire_on_behalf_of)                                             \
@@ -157,6 +158,7 @@ typedef struct tc_state {
     struct AwaitableObject *awaitables;
     int n_awaitables;
     uint64_t next_task_counter;
+    uint64_t next_thread_number;
     int deterministic;     /* _ALLOW_DETERMINISTIC_SCHEDULING */
     int relabelled;        /* public names say "trio" instead of "trio_c" */
     struct tc_gil *gil;    /* owned; see kernel/gil.h */

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-/* TypeError "<module>.<qualified name of cls> <message>". Returns NULL. */
+/* TypeError "<module>.<qualified name of cls> <message>". Our own classes go
+   by the names that users know them by, as in reprs. Returns NULL. */
 static PyObject *
 type_error(PyObject *cls, const char *message)
 {
@@ -20,7 +21,18 @@ type_error(PyObject *cls, const char *message)
         qualname = PyObject_GetAttrString(cls, "__qualname__");
     }
     if (qualname != NULL) {
-        PyErr_Format(PyExc_TypeError, "%S.%S %s", module, qualname, message);
+        const char *name
+            = PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
+        size_t ours = strlen("trio_c");
+        if (name != NULL && strncmp(name, "trio_c", ours) == 0
+            && (name[ours] == '\0' || name[ours] == '.')) {
+            PyErr_Format(PyExc_TypeError, "trio%s.%S %s", name + ours,
+                         qualname, message);
+        }
+        else if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_TypeError, "%S.%S %s", module, qualname,
+                         message);
+        }
     }
     Py_XDECREF(qualname);
     Py_XDECREF(module);

@@ -12,10 +12,11 @@
  *   references, and every decision is made anew after each call.
  * - Nothing here recurses with the depth of the tree.
  */
+#include "cancel.h"
+
 #include <math.h>
 
 #include "../glue/errors.h"
-#include "cancel.h"
 #include "groups.h"
 #include "runner.h"
 #include "task.h"

@@ -306,8 +306,8 @@ static PyMethodDef cancelled_methods[] = {
 PyDoc_STRVAR(cancelled_doc,
              "Raised by a checkpoint inside a scope that has been cancelled.\n"
              "\n"
-             "It ends the work up to that scope, which swallows it. Code that\n"
-             "catches it must let it continue. `source` names the kind of\n"
+             "It ends the work up to that scope, which swallows it. Code\n"
+             "that catches it must let it go on. `source` names the kind of\n"
              "cause, `source_task` the task behind it and `reason` what that\n"
              "task said; any of the last two can be None.");
 

@@ -3,9 +3,10 @@
  * The run loop reads a plain SystemClock without calling it; its Python face
  * is for users who call current_clock().
  */
+#include "clock.h"
+
 #include "../base/clock.h"
 #include "../glue/args.h"
-#include "clock.h"
 #include "runner.h"
 
 typedef struct {

@@ -42,7 +42,7 @@ struct EntryQueueObject {
     PyObject *weakrefs;
 };
 
-/* --- the descriptor pair -------------------------------------------------- */
+/* --- the descriptor pair ----------------------------------------------- */
 
 static int
 entry_queue_set_flags(int fd)
@@ -153,7 +153,7 @@ tc_entry_queue_wakeup_on_signals(EntryQueueObject *self)
         1);
 }
 
-/* --- queueing ------------------------------------------------------------- */
+/* --- queueing ---------------------------------------------------------- */
 
 /* What tc_jobs_push*() returned, as 0 or -1 with exception. */
 static int
@@ -235,7 +235,7 @@ tc_entry_queue_run_sync_soon(EntryQueueObject *self, const char *fname,
     Py_RETURN_NONE;
 }
 
-/* --- what the run loop asks ------------------------------------------------ */
+/* --- what the run loop asks -------------------------------------------- */
 
 void
 tc_entry_queue_set_sleeping(EntryQueueObject *self, int sleeping)
@@ -270,7 +270,7 @@ tc_entry_queue_size(EntryQueueObject *self)
     return (Py_ssize_t)tc_jobs_size(&self->jobs);
 }
 
-/* --- the task --------------------------------------------------------------- */
+/* --- the task ---------------------------------------------------------- */
 
 enum {
     ENTRY_START = 0,
@@ -451,7 +451,7 @@ tc_entry_queue_task(EntryQueueObject *self)
                                         (PyObject *)self);
 }
 
-/* --- the object --------------------------------------------------------------- */
+/* --- the object -------------------------------------------------------- */
 
 EntryQueueObject *
 tc_entry_queue_new(tc_state *st)

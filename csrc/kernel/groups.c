@@ -3,6 +3,8 @@
  * Users may subclass groups: split() and derive() run their code.
  */
 #include "groups.h"
+#include "../glue/args.h"
+#include "../glue/function.h"
 
 PyObject *
 tc_group_new(tc_state *st, PyObject *excs, int strict)
@@ -186,4 +188,46 @@ tc_group_strip_cancelled(tc_state *st, PyObject *group, int *matched,
     }
     Py_DECREF(pair);
     return r;
+}
+
+/* --- concat_tb(head, tail), for Python ---------------------------------- */
+
+static PyObject *
+concat_tb_impl(FunctionObject *Py_UNUSED(func), PyObject *Py_UNUSED(self),
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const tc_params params = {
+        .fname = "concat_tb",
+        .names = {"head", "tail"},
+        .n_positional = 2,
+        .n_required = 2,
+    };
+    PyObject *a[2];
+    if (tc_args_parse(&params, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (a[i] == Py_None) {
+            a[i] = NULL;
+        }
+        else if (!PyTraceBack_Check(a[i])) {
+            PyErr_Format(PyExc_TypeError, "expected a traceback, got %s",
+                         Py_TYPE(a[i])->tp_name);
+            return NULL;
+        }
+    }
+    int failed;
+    PyObject *tb = group_concat_tb(a[0], a[1], &failed);
+    return failed ? NULL : tb != NULL ? tb : Py_NewRef(Py_None);
+}
+
+static const tc_function_def group_functions[] = {
+    {"concat_tb", "trio_c._core._concat_tb", concat_tb_impl},
+    {NULL, NULL, NULL},
+};
+
+int
+tc_groups_register(tc_state *st)
+{
+    return tc_function_add_to_module(st, group_functions);
 }

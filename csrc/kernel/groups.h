@@ -14,4 +14,6 @@ int tc_group_strip_cancelled(tc_state *st, PyObject *group, int *matched,
    note unless strict. New reference or NULL. */
 PyObject *tc_group_new(tc_state *st, PyObject *excs, int strict);
 
+int tc_groups_register(tc_state *st);
+
 #endif

@@ -42,7 +42,7 @@ instruments_hook_index(PyObject *name)
     return hook;
 }
 
-/* --- registration --------------------------------------------------------- */
+/* --- registration ------------------------------------------------------ */
 
 /* Forget the instrument. KeyError if it is not registered. */
 static int
@@ -221,7 +221,7 @@ tc_instruments_new(tc_state *st, PyObject *incoming)
     return self;
 }
 
-/* --- calling ----------------------------------------------------------------- */
+/* --- calling ----------------------------------------------------------- */
 
 /* The hook has raised: out with the instrument, and tell the log. */
 static int
@@ -304,7 +304,7 @@ tc_instruments_any(InstrumentsObject *self)
     return PyDict_GET_SIZE(self->all) > 0;
 }
 
-/* --- Python face --------------------------------------------------------------- */
+/* --- Python face ------------------------------------------------------- */
 
 /* Parse the one argument and call `change` on it, Ctrl-C held off. */
 static PyObject *

@@ -68,7 +68,6 @@ tc_io_new(RunnerObject *runner)
     io->runner = runner;
     io->st = runner->st;
     io->ops = ops;
-    tc_list_init(&io->handles);
     atomic_init(&io->n_used, 0);
     if (io_open(io) < 0) {
         PyMem_Free(io);
@@ -116,7 +115,6 @@ tc_io_close(tc_io *io)
         entry->armed = entry->known = 0;
         tc_io_entry_count(io, entry);
     }
-    assert(tc_list_is_empty(&io->handles));
 }
 
 void

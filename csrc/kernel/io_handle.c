@@ -1,9 +1,9 @@
 /* io_handle.c - registrations of owned sockets.
  *
  * Invariants
- * - handle->io != NULL <=> the handle is registered: it is linked into that
- *   io's list, and io's entry for handle->fd points back at it. Another handle
- *   that takes the number makes an orphan of it.
+ * - handle->io != NULL <=> the handle is registered <=> that io's entry for
+ *   handle->fd points back at it. Another handle that takes the number makes
+ *   an orphan of it, and so does closing the io.
  * - A registered handle always has an interest in reading. An interest in
  *   writing is added at the first wait for it.
  */
@@ -20,7 +20,6 @@ void
 tc_io_handle_init(tc_io_handle *handle, int owned)
 {
     handle->io = NULL;
-    tc_list_init(&handle->link);
     handle->fd = -1;
     handle->interest = 0;
     handle->owned = owned != 0;
@@ -59,7 +58,6 @@ handle_deregister(tc_io_handle *handle)
     tc_io_entry *entry = tc_io_entry_find(io, handle->fd);
     handle->io = NULL;
     handle->interest = 0;
-    tc_list_remove(&handle->link);
     assert(entry->handle == handle);
     entry->handle = NULL;
     entry->generation++;
@@ -97,7 +95,6 @@ handle_register(tc_io *io, tc_io_handle *handle, tc_io_entry *entry)
     handle->io = io;
     handle->fd = entry->fd;
     handle->interest = (uint8_t)interest;
-    tc_list_append(&io->handles, &handle->link);
     return 0;
 }
 

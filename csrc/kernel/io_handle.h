@@ -6,10 +6,10 @@
  * costs a system call each time. The rules (when does a short read mean
  * "empty", when is that not to be believed) are:
  *
- *   - `readable` is cleared by "would block" and by a short read that may be
- *     believed; set by any report that concerns reading. It may be 1 when
- *     nothing is there, never 0 while data waits that was not or will not be
- *     reported.
+ *   - `readable` is cleared when an ordinary receive would block, and by a
+ *     short read that may be believed; set by any report that concerns
+ *     reading. It may be 1 when nothing is there, never 0 while data waits
+ *     that was not or will not be reported.
  *   - A short read is believed for TCP only, with no flag that changes what a
  *     receive does, and only until something was reported that ends a read
  *     early without emptying the socket (end of file, urgent data, errors) or
@@ -29,7 +29,6 @@
 #ifndef TC_KERNEL_IO_HANDLE_H
 #define TC_KERNEL_IO_HANDLE_H
 
-#include "../base/list.h"
 #include "io.h"
 
 typedef enum {
@@ -44,7 +43,6 @@ typedef enum {
 
 typedef struct tc_io_handle {
     tc_io *io;               /* borrowed; NULL: not registered */
-    tc_link link;            /* in io->handles */
     int fd;                  /* registered under this number */
     uint8_t interest;        /* TC_POLL_READ, TC_POLL_WRITE */
     uint8_t owned;           /* 0: one-shot path only */

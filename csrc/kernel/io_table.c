@@ -102,7 +102,6 @@ tc_io_entry_orphan(tc_io_entry *entry)
         entry->handle = NULL;
         handle->io = NULL;
         handle->interest = 0;
-        tc_list_remove(&handle->link);
     }
 }
 

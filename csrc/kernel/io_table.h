@@ -47,7 +47,6 @@ struct tc_io {
     tc_poll *poll;           /* owned; NULL once closed */
     tc_io_entry **pages;     /* owned; each NULL or TC_IO_PAGE entries */
     Py_ssize_t n_pages;
-    tc_link handles;         /* registered ones, through link */
     Py_ssize_t n_waiting[2]; /* tasks that sleep here: readers, writers */
     atomic_int n_used;       /* entries with waiters or a handle */
     unsigned forks;          /* tc_fork_count() when poll was opened */

@@ -50,7 +50,7 @@ tc_loop_new(RunnerObject *runner, PyObject *async_fn, PyObject *args,
     return self;
 }
 
-/* --- idle waiters: wait_all_tasks_blocked -------------------------------------- */
+/* --- idle waiters: wait_all_tasks_blocked ------------------------------ */
 
 static AwaitableObject *
 loop_first_idle(RunnerObject *runner)
@@ -75,7 +75,7 @@ loop_wake_idle(RunnerObject *runner, double cushion)
     }
 }
 
-/* --- before the wait -------------------------------------------------------------- */
+/* --- before the wait --------------------------------------------------- */
 
 static int
 loop_find_timeout(LoopObject *self)
@@ -147,7 +147,7 @@ tc_loop_may_skip_poll(LoopObject *self)
     return tc_clock_monotonic() - runner->last_poll < POLL_INTERVAL;
 }
 
-/* --- after the wait ---------------------------------------------------------------- */
+/* --- after the wait ---------------------------------------------------- */
 
 static int
 loop_expire(LoopObject *self)
@@ -280,7 +280,7 @@ loop_share_gil(RunnerObject *runner)
     }
 }
 
-/* --- the whole --------------------------------------------------------------------- */
+/* --- the whole --------------------------------------------------------- */
 
 static int
 loop_prologue(LoopObject *self)
@@ -412,7 +412,7 @@ tc_loop_abandon(LoopObject *self)
     tc_runner_close(self->runner);
 }
 
-/* --- the Python face, for guest runs -------------------------------------------------- */
+/* --- the Python face, for guest runs ----------------------------------- */
 
 /* resume(n_events) -> the timeout of the next wait, or None when over. */
 static PyObject *

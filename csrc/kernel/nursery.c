@@ -79,7 +79,7 @@ tc_nursery_check_closed(NurseryObject *self)
     return 0;
 }
 
-/* --- failures --------------------------------------------------------------- */
+/* --- failures ---------------------------------------------------------- */
 
 /* The built-in _add_exc: remember exc, cancel the rest. reason borrowed or
    NULL. */
@@ -167,7 +167,7 @@ tc_nursery_child_finished(NurseryObject *self, TaskObject *task,
     return tc_nursery_check_closed(self);
 }
 
-/* --- the end of the block ---------------------------------------------------- */
+/* --- the end of the block ---------------------------------------------- */
 
 tc_step
 tc_nursery_begin_exit(NurseryObject *self, AwaitableObject *aw,
@@ -266,7 +266,7 @@ tc_nursery_end(NurseryObject *self, AwaitableObject *aw, PyObject *thrown,
     return *combined == NULL ? -1 : 0;
 }
 
-/* --- methods ------------------------------------------------------------------ */
+/* --- methods ----------------------------------------------------------- */
 
 static PyObject *
 nursery_start_soon_impl(FunctionObject *func, PyObject *op,

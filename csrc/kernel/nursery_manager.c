@@ -15,7 +15,7 @@ typedef struct {
     uint8_t strict;
 } NurseryManagerObject;
 
-/* --- __aenter__ -------------------------------------------------------------- */
+/* --- __aenter__ -------------------------------------------------------- */
 
 static tc_step
 manager_enter_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
@@ -52,7 +52,7 @@ manager_enter_impl(FunctionObject *func, PyObject *op,
     return (PyObject *)tc_awaitable_new(func->st, &manager_enter_op, op);
 }
 
-/* --- __aexit__ ---------------------------------------------------------------- */
+/* --- __aexit__ --------------------------------------------------------- */
 
 /* value: the exception of the block, or NULL. flags: nothing to wait for. */
 static tc_step
@@ -154,7 +154,7 @@ manager_exit_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
     return (PyObject *)aw;
 }
 
-/* --- the wrong kind of `with` ---------------------------------------------------- */
+/* --- the wrong kind of `with` ------------------------------------------ */
 
 static PyObject *
 manager_plain_enter_impl(FunctionObject *Py_UNUSED(func),
@@ -191,7 +191,7 @@ static const tc_function_def manager_functions[] = {
     {NULL, NULL, NULL},
 };
 
-/* --- construction and attributes --------------------------------------------------- */
+/* --- construction and attributes --------------------------------------- */
 
 static PyObject *
 manager_new(tc_state *st, int strict)

@@ -20,7 +20,7 @@ typedef struct {
     PyObject *weakrefs;
 } TaskStatusObject;
 
-/* --- moving house -------------------------------------------------------------- */
+/* --- moving house ------------------------------------------------------ */
 
 static void
 status_move_tasks(NurseryObject *from, NurseryObject *to)
@@ -243,7 +243,7 @@ static PyType_Spec tc_task_status_spec = {
     .slots = status_slots,
 };
 
-/* --- TASK_STATUS_IGNORED --------------------------------------------------- */
+/* --- TASK_STATUS_IGNORED ----------------------------------------------- */
 
 static PyObject *
 ignored_started(PyObject *Py_UNUSED(op), PyObject *const *args,
@@ -324,7 +324,7 @@ ignored_register(tc_state *st)
     return r;
 }
 
-/* --- start() --------------------------------------------------------------------- */
+/* --- start() ----------------------------------------------------------- */
 
 /* owner: target nursery; value: the tuple (async_fn, *args); extra: name or
    NULL, later the task status. flags: 1 while start() counts as pending in

@@ -1,6 +1,8 @@
 /* run.c - trio.run(), the set-up of guest runs, and the functions that look
  * at the current run.
  */
+#include "run.h"
+
 #include "../base/clock.h"
 #include "../glue/args.h"
 #include "../glue/errors.h"
@@ -10,14 +12,13 @@
 #include "io.h"
 #include "loop.h"
 #include "nursery.h"
-#include "run.h"
 #include "runner_new.h"
 #include "runner_view.h"
 #include "sniffio.h"
 #include "token.h"
 #include "trap.h"
 
-/* --- run() ------------------------------------------------------------------------- */
+/* --- run() ------------------------------------------------------------- */
 
 static int
 run_has_other_threads(void)
@@ -220,7 +221,7 @@ start_guest_loop_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     return (PyObject *)loop;
 }
 
-/* --- what run is this? ---------------------------------------------------------------- */
+/* --- what run is this? ------------------------------------------------- */
 
 static PyObject *
 current_task_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
@@ -336,7 +337,7 @@ effective_deadline_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
                             : tc_scope_effective_deadline(task->scope));
 }
 
-/* --- scheduling from outside -------------------------------------------------------------- */
+/* --- scheduling from outside ------------------------------------------- */
 
 /* An outcome.Outcome's content: exactly one of *value, *exc (new
    references). */
@@ -439,7 +440,7 @@ spawn_system_task_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     return Py_NewRef((PyObject *)task);
 }
 
-/* --- wait_all_tasks_blocked ---------------------------------------------------------------- */
+/* --- wait_all_tasks_blocked -------------------------------------------- */
 
 static void
 idle_abandon(AwaitableObject *self)
@@ -502,7 +503,7 @@ wait_all_tasks_blocked_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     return (PyObject *)aw;
 }
 
-/* --- coroutine_or_error ------------------------------------------------------------------------ */
+/* --- coroutine_or_error ------------------------------------------------ */
 
 static PyObject *
 coroutine_or_error_impl(FunctionObject *func, PyObject *Py_UNUSED(self),

@@ -14,9 +14,10 @@
 #include "runner_close.h"
 #include "runner_new.h"
 #include "runner_view.h"
+#include "sniffio.h"
 #include "task.h"
 
-/* --- set-up ------------------------------------------------------------------- */
+/* --- set-up ------------------------------------------------------------ */
 
 static int
 runner_add_asyncgens(RunnerObject *self)
@@ -77,6 +78,7 @@ tc_runner_new(tc_state *st, const tc_run_options *options)
         || (self->system_context = PyContext_CopyCurrent()) == NULL
         || (self->ki_manager = tc_ki_manager_new(st)) == NULL
         || (self->locals = PyDict_New()) == NULL
+        || (self->sniffio_dict = tc_sniffio_dict(st)) == NULL
         || (self->entry_queue = tc_entry_queue_new(st)) == NULL
         || runner_add_asyncgens(self) < 0) {
         goto error;
@@ -95,7 +97,7 @@ error:
     return NULL;
 }
 
-/* --- take-down ------------------------------------------------------------------ */
+/* --- take-down --------------------------------------------------------- */
 
 /* Remember the first failure, report the others. */
 static void
@@ -202,6 +204,7 @@ tc_runner_close(RunnerObject *self)
     Py_CLEAR(self->system_nursery);
     Py_CLEAR(self->init_task);
     Py_CLEAR(self->main_task);
+    Py_CLEAR(self->sniffio_dict);
     if (PyErr_Occurred()) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
@@ -225,7 +228,7 @@ tc_runner_force_tick(RunnerObject *self)
     return 0;
 }
 
-/* --- lifetime ---------------------------------------------------------------------- */
+/* --- lifetime ---------------------------------------------------------- */
 
 static int
 runner_traverse(PyObject *op, visitproc visit, void *arg)
@@ -240,6 +243,7 @@ runner_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->asyncgens);
     Py_VISIT(self->ki_manager);
     Py_VISIT(self->system_context);
+    Py_VISIT(self->sniffio_dict);
     for (Py_ssize_t i = 0; i < self->n_ready; i++) {
         Py_VISIT((PyObject *)self->ready[i]);
     }
@@ -269,6 +273,7 @@ runner_clear(PyObject *op)
     Py_CLEAR(self->asyncgens);
     Py_CLEAR(self->ki_manager);
     Py_CLEAR(self->system_context);
+    Py_CLEAR(self->sniffio_dict);
     Py_CLEAR(self->init_task);
     Py_CLEAR(self->main_task);
     Py_CLEAR(self->system_nursery);

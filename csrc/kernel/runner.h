@@ -38,6 +38,7 @@ struct RunnerObject {
     PyObject *asyncgens;             /* owned: _core._asyncgens view object */
     PyObject *ki_manager;            /* owned or NULL */
     PyObject *system_context;        /* owned */
+    PyObject *sniffio_dict;          /* owned or NULL: see sniffio.h */
 
     TaskObject **ready;              /* owned references; room for all tasks */
     Py_ssize_t n_ready;
@@ -59,6 +60,7 @@ struct RunnerObject {
     PyObject *main_value;            /* owned or NULL */
     PyObject *main_error;            /* owned or NULL */
     uint8_t main_done;               /* one of the two is the outcome */
+    Py_ssize_t active_threads;       /* to_thread calls that wait for one */
     tc_random random;
     PyObject *dict;                  /* owned or NULL: tools' attributes */
     PyObject *weakrefs;

@@ -12,7 +12,7 @@
 #include "task.h"
 #include "token.h"
 
-/* --- statistics ------------------------------------------------------------------- */
+/* --- statistics -------------------------------------------------------- */
 
 PyObject *
 tc_runner_statistics(RunnerObject *self)
@@ -35,7 +35,7 @@ tc_runner_statistics(RunnerObject *self)
     return tc_statistics_new(self->st->RunStatisticsType, values);
 }
 
-/* --- lists of tasks ------------------------------------------------------------------ */
+/* --- lists of tasks ---------------------------------------------------- */
 
 static PyObject *
 runner_get_tasks(PyObject *op, void *Py_UNUSED(closure))
@@ -121,7 +121,7 @@ PyGetSetDef tc_runner_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* --- what init needs -------------------------------------------------------------------- */
+/* --- what init needs --------------------------------------------------- */
 
 static NurseryObject *
 runner_nursery_arg(RunnerObject *self, PyObject *arg)
@@ -219,7 +219,7 @@ runner_shut_down(PyObject *op, PyObject *args)
     return r < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* --- upstream's methods --------------------------------------------------------------------- */
+/* --- upstream's methods ------------------------------------------------ */
 
 static PyObject *
 runner_current_time(PyObject *op, PyObject *Py_UNUSED(ignored))

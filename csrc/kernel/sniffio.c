@@ -46,3 +46,18 @@ tc_sniffio_leave(tc_state *st, PyObject *previous)
     }
     return r;
 }
+
+PyObject *
+tc_sniffio_dict(tc_state *st)
+{
+    PyObject *local = sniffio_local(st);
+    PyObject *dict
+        = local == NULL ? NULL : PyObject_GetAttrString(local, "__dict__");
+    if (dict != NULL && !PyDict_Check(dict)) {
+        Py_DECREF(dict);
+        PyErr_SetString(PyExc_TypeError,
+                        "sniffio.thread_local has no dict of its own");
+        return NULL;
+    }
+    return dict;
+}

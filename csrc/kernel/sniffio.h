@@ -9,4 +9,8 @@
 int tc_sniffio_enter(tc_state *st, PyObject **previous);
 int tc_sniffio_leave(tc_state *st, PyObject *previous);
 
+/* This thread's attributes of sniffio's thread_local, to look at instead of
+   asking it. New reference. */
+PyObject *tc_sniffio_dict(tc_state *st);
+
 #endif

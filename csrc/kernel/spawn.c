@@ -168,6 +168,17 @@ tc_spawn_task(RunnerObject *runner, PyObject *coro, PyObject *name,
     return r < 0 ? NULL : task;
 }
 
+/* Does sniffio say "trio" already? It does all through a run, unless a guest's
+   host is calling or somebody has changed it. */
+static int
+spawn_says_trio(RunnerObject *runner)
+{
+    PyObject *dict = runner->sniffio_dict;
+    return dict != NULL
+           && PyDict_GetItemWithError(dict, runner->st->str_name)
+                  == runner->st->str_trio;
+}
+
 TaskObject *
 tc_runner_spawn(RunnerObject *runner, PyObject *async_fn,
                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -201,10 +212,9 @@ tc_runner_spawn(RunnerObject *runner, PyObject *async_fn,
     if (ctx == NULL || PyContext_Enter(ctx) < 0) {
         goto done;
     }
-    /* During a plain run sniffio says "trio" already. */
-    coro = runner->is_guest
-               ? tc_spawn_coroutine(st, async_fn, args, nargs, kwnames, 1)
-               : spawn_call(st, async_fn, args, nargs, kwnames, 1);
+    coro = spawn_says_trio(runner)
+               ? spawn_call(st, async_fn, args, nargs, kwnames, 1)
+               : tc_spawn_coroutine(st, async_fn, args, nargs, kwnames, 1);
     if (PyContext_Exit(ctx) < 0) {
         Py_CLEAR(coro);
     }

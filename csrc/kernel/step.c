@@ -13,7 +13,7 @@
 #include "parking_lot.h"
 #include "trap.h"
 
-/* --- the end of a task -------------------------------------------------------------- */
+/* --- the end of a task ------------------------------------------------- */
 
 /* Nurseries that the task leaves open behind it, outermost first. */
 static int
@@ -139,7 +139,7 @@ done:
     return r;
 }
 
-/* --- requests ---------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------- */
 
 /* task._schedule_points += 1, whatever it is. */
 static int
@@ -267,7 +267,7 @@ step_request(RunnerObject *runner, TaskObject *task, PyObject *message)
     return r;
 }
 
-/* --- the step ------------------------------------------------------------------------------- */
+/* --- the step ---------------------------------------------------------- */
 
 /* coro.throw(exc): only for tasks that yielded something foreign. */
 static PySendResult

@@ -8,12 +8,14 @@
  *   until the next step.
  * - Finalisation needs no live run: it may happen in any thread.
  */
+#include "task.h"
+
 #include "../glue/errors.h"
 #include "../glue/types.h"
 #include "instruments.h"
 #include "nursery.h"
+#include "parking_lot.h"
 #include "runner.h"
-#include "task.h"
 #include "trap.h"
 
 TaskObject *
@@ -397,7 +399,7 @@ task_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->wake_value);
     Py_VISIT(self->wake_error);
     Py_VISIT(self->schedule_points_object);
-    return 0;
+    return tc_task_traverse_breakers(self, visit, arg);
 }
 
 /* Out of the lists that do not own it. */

@@ -5,16 +5,17 @@
  * was cancelled while the wake-up was on its way, the sleeper sees that, as
  * if it had slept in a scope of its own that ended with a Cancelled.
  */
+#include "timeouts.h"
+
 #include <math.h>
 
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
-#include "timeouts.h"
 #include "trap.h"
 
-/* --- sleeping --------------------------------------------------------------- */
+/* --- sleeping ---------------------------------------------------------- */
 
 static void
 sleep_abandon(AwaitableObject *self)
@@ -225,7 +226,7 @@ sleep_forever_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     return (PyObject *)tc_awaitable_new(func->st, &sleep_forever_op, NULL);
 }
 
-/* --- scopes with a time limit ------------------------------------------------ */
+/* --- scopes with a time limit ------------------------------------------ */
 
 /* New scope, or NULL. relative: `number` is in seconds from entry. */
 static CancelScopeObject *

@@ -102,7 +102,7 @@ tc_trap_cancelled_step(AwaitableObject *self)
     return TC_ERROR;
 }
 
-/* --- aborts --------------------------------------------------------------- */
+/* --- aborts ------------------------------------------------------------ */
 
 PyObject *
 tc_abort_exception(const tc_abort *why)
@@ -213,7 +213,7 @@ static PyType_Spec tc_raise_cancel_spec = {
     .slots = raise_cancel_slots,
 };
 
-/* --- checkpoints ----------------------------------------------------------- */
+/* --- checkpoints ------------------------------------------------------- */
 
 /* checkpoint(): the schedule point first, so that deadlines are fresh when
    cancellation is looked at. */
@@ -279,7 +279,7 @@ static const tc_op shielded_checkpoint_op = {
     .step = shielded_checkpoint_step,
 };
 
-/* --- waits with a Python abort function ------------------------------------ */
+/* --- waits with a Python abort function -------------------------------- */
 
 static tc_abort_result
 wait_abort(AwaitableObject *self, tc_abort *why)
@@ -437,7 +437,7 @@ static const tc_op reattach_op = {
     .step = reattach_step,
 };
 
-/* --- the functions ----------------------------------------------------------- */
+/* --- the functions ----------------------------------------------------- */
 
 static PyObject *
 checkpoint_impl(FunctionObject *func, PyObject *Py_UNUSED(self),

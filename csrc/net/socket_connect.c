@@ -59,7 +59,9 @@ accept_new_socket(SocketObject *listener, int fd)
     TC_LIVE_ADD(st, SocketType);
     self->st = st;
     tc_io_handle_init(&self->handle, 1);
+    /* It inherits protocol and options. */
     self->handle.tcp = listener->handle.tcp;
+    self->handle.doubt = listener->handle.doubt & TC_IO_DOUBT_OPTION;
     self->sock = sock;
     self->family = listener->family;
     self->type = listener->type;

@@ -61,10 +61,14 @@ transfer_receive_flags(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t i,
 
 /* What a failed system call (n < 0) means for a receive. */
 static tc_try
-receive_failed(SocketObject *sock, Py_ssize_t n)
+receive_failed(SocketObject *sock, Py_ssize_t n, int flags)
 {
     if (n == -1) {
         if (tc_net_would_block()) {
+            if (flags & MSG_PEEK) {
+                /* Past SO_PEEK_OFF there is nothing, but before it... */
+                return TC_TRY_BLOCKED_LEVEL;
+            }
             sock->handle.readable = 0;
             return TC_TRY_BLOCKED;
         }
@@ -108,7 +112,7 @@ receive_bytes(SocketObject *sock, tc_io *io, int fd, Py_ssize_t size,
     Py_ssize_t n = net_receive(fd, where, size, flags,
                                sock->last_received >= TC_NET_LARGE, addr);
     if (n < 0) {
-        tc_try failed = receive_failed(sock, n);
+        tc_try failed = receive_failed(sock, n, flags);
         Py_CLEAR(*data);
         return failed;
     }
@@ -210,7 +214,7 @@ recv_into_attempt(AwaitableObject *self, SocketObject *sock,
                                    sock->last_received >= TC_NET_LARGE,
                                    NULL);
         if (n < 0) {
-            tried = receive_failed(sock, n);
+            tried = receive_failed(sock, n, tc_transfer_flags(self));
         }
         else {
             receive_note(sock, n, size, tc_transfer_flags(self));

@@ -45,6 +45,10 @@ from .._native import (
 )
 from ._io_epoll import EpollIOManager as TheIOManager
 
+# Upstream prunes stale heap entries beyond this many. There are none here:
+# deadlines are removed exactly. The number is for tests that provoke pruning.
+DEADLINE_HEAP_MIN_PRUNE_THRESHOLD = 1000
+
 # Shared with Hypothesis, which seeds it; orders batches while scheduling is
 # deterministic.
 _r = random.Random()

@@ -1,0 +1,5 @@
+"""Joining tracebacks, at the place where upstream has it."""
+
+from .._native import concat_tb
+
+__all__ = ["concat_tb"]
