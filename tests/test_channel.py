@@ -101,7 +101,7 @@ def test_handles():
         assert issubclass(cls, trio_c.abc.AsyncResource)
         assert not isinstance(end, trio_c.abc.Channel)
         with pytest.raises(
-            TypeError, match=rf"^trio_c\.{cls.__name__} has no public constructor$"
+            TypeError, match=rf"^trio\.{cls.__name__} has no public constructor$"
         ):
             cls(end._state)
         with pytest.raises(TypeError):

@@ -203,9 +203,10 @@ def _relabel_object(value: object) -> None:
     if isinstance(value, property):
         for function in (value.fget, value.fset, value.fdel):
             _relabel_object(function)
-    if not isinstance(value, _LABELLED):
+    if not isinstance(value, _LABELLED) and type(value).__name__ != "function":
         return
-    home = value.__module__  # an attribute of the instances, in some classes
+    # In some classes it is an attribute of the instances.
+    home = getattr(value, "__module__", None)
     if not isinstance(home, str) or not _is_ours(home):
         return
     try:
@@ -217,5 +218,6 @@ def _relabel_object(value: object) -> None:
             _relabel_object(member)
 
 
-# What has a __module__ of its own. (An instance would show its class's.)
-_LABELLED = (type, type(install), type(len), staticmethod, classmethod)
+# What has a __module__ of its own, besides Python's functions and the native
+# ones. (Any other instance would show its class's.)
+_LABELLED = (type, type(len), staticmethod, classmethod)

@@ -345,6 +345,10 @@ loop_advance(LoopObject *self, Py_ssize_t n_events)
     if (runner->n_tasks == 0) {
         return 0;
     }
+    if (runner->wrecked) {
+        PyErr_SetString(PyExc_TypeError, "the run queue was replaced");
+        return -1;
+    }
     if (loop_find_timeout(self) < 0
         || loop_io_hook(runner, TC_HOOK_BEFORE_IO_WAIT, self->timeout) < 0) {
         return -1;

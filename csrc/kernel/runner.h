@@ -30,6 +30,7 @@ struct RunnerObject {
     uint8_t ki_pending;              /* written in signal handlers too */
     uint8_t closed;
     uint8_t crashed;
+    uint8_t wrecked;                 /* somebody replaced a part of it */
     struct tc_io *io;                /* owned */
     struct InstrumentsObject *instruments;  /* owned */
     struct EntryQueueObject *entry_queue;   /* owned */

@@ -70,6 +70,16 @@ runner_get_runq(PyObject *op, void *Py_UNUSED(closure))
     return list;
 }
 
+/* The queue is native and cannot be another. A run whose queue somebody has
+   replaced by force ends like any run that is broken inside. */
+static int
+runner_set_runq(PyObject *op, PyObject *Py_UNUSED(value),
+                void *Py_UNUSED(closure))
+{
+    ((RunnerObject *)op)->wrecked = 1;
+    return 0;
+}
+
 static PyObject *
 runner_get_io_manager(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -111,7 +121,7 @@ runner_get_main_outcome(PyObject *op, void *Py_UNUSED(closure))
 
 PyGetSetDef tc_runner_getset[] = {
     {"tasks", runner_get_tasks, NULL, NULL, NULL},
-    {"runq", runner_get_runq, NULL, NULL, NULL},
+    {"runq", runner_get_runq, runner_set_runq, NULL, NULL},
     {"io_manager", runner_get_io_manager, NULL, NULL, NULL},
     {"trio_token", runner_get_token, NULL, NULL, NULL},
     {"strict_exception_groups", runner_get_strict, NULL, NULL, NULL},

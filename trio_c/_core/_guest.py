@@ -38,7 +38,7 @@ class _GuestState:
         self.soon = soon
         self.soon_threadsafe = soon_threadsafe
         self.done_callback = done_callback
-        self.events: Outcome[int] = Value(0)
+        self.events: Outcome[list[tuple[int, int]]] = Value([])
 
     @enable_ki_protection
     def tick(self) -> None:
@@ -48,7 +48,7 @@ class _GuestState:
             try:
                 if isinstance(self.events, Error):
                     self.loop.crash(self.events.error)
-                timeout = self.loop.resume(self.events.value)
+                timeout = self.loop.resume(len(self.events.value))
             except TrioInternalError as exc:
                 self.done_callback(Error(exc))
                 return
@@ -67,7 +67,7 @@ class _GuestState:
             return
         runner.guest_tick_scheduled = False
 
-        def deliver(events: "Outcome[int]") -> None:
+        def deliver(events: "Outcome[list[tuple[int, int]]]") -> None:
             def in_host() -> None:
                 self.events = events
                 runner.guest_tick_scheduled = True

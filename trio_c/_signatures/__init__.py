@@ -9,3 +9,4 @@ from .chan import *
 from .kernel import *
 from .net import *
 from .sync import *
+from .threads import *
