@@ -458,6 +458,33 @@ async def test_urgent_data_taken_first():
         assert await sock.recv(100) == b"def"
 
 
+@pytest.mark.parametrize("method", ["wait_readable", "peek", "recv"])
+@in_run
+async def test_urgent_data_alone_is_nothing_to_read(method):
+    peer, sock = await tcp_pair()
+    with peer, sock:
+        await prime(peer, sock)
+        peer.send(b"!", stdlib.MSG_OOB)
+        settle(sock, select.POLLPRI)
+        woken = False
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def reader():
+                nonlocal woken
+                if method == "wait_readable":
+                    await trio.lowlevel.wait_readable(sock)
+                elif method == "peek":
+                    await sock.recv(100, tsocket.MSG_PEEK)
+                woken = True
+                assert await sock.recv(100) == b"abc"
+
+            # Neither woken nor spinning: there comes a time when all is quiet.
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken == (method == "recv")
+            peer.send(b"abc")
+
+
 @in_run
 async def test_urgent_data_inline():
     peer, sock = await tcp_pair()

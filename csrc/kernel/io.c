@@ -424,7 +424,10 @@ io_process_event(tc_io *io, const tc_poll_event *event)
         || entry->generation != (uint32_t)(event->token >> 32)) {
         return 0;
     }
-    uint32_t directions = tc_poll_directions(event->ready);
+    /* Urgent data alone is nothing to read, and whoever waits for what is
+       ready now would be told of it again and again. */
+    uint32_t directions
+        = tc_poll_directions(event->ready & ~TC_POLL_PRI);
     if (entry->handle != NULL) {
         io_note_event(entry->handle, event->ready);
     }

@@ -103,8 +103,14 @@ static PyObject *
 run_guarded(RunnerObject *runner, PyObject *async_fn, PyObject *args)
 {
     PyObject *previous, *result = NULL;
+    tc_ki_mark mark;
     if (tc_sniffio_enter(runner->st, &previous) == 0) {
-        result = run_to_the_end(runner, async_fn, args);
+        /* The loop itself is protected from Ctrl-C, whatever run()'s caller
+           is; tasks are what they are by themselves. */
+        if (tc_ki_enter(&mark, 1) == 0) {
+            result = run_to_the_end(runner, async_fn, args);
+            tc_ki_leave(&mark);
+        }
         if (tc_sniffio_leave(runner->st, previous) < 0) {
             Py_CLEAR(result);
         }
