@@ -1,31 +1,69 @@
-"""What all tests share."""
+"""What all tests share: in debug builds, none leaves native objects behind."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 
 import pytest
-
 import trio_c
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-# Number of living native objects by type; debug builds only.
+# {type: how many are alive}; debug builds only.
 _live_objects = getattr(trio_c._native, "live_objects", None)
 
+# An idle worker thread waits for more work for some seconds; it belongs to the
+# process, and not to the test that happened to need it first.
+_OF_THE_PROCESS = {"ThreadCacheType", "ThreadWorkerType"}
 
-@pytest.fixture(autouse=_live_objects is not None)
-def no_native_object_stays_behind() -> Iterator[None]:
-    """After each test, as many native objects as before it, or fewer."""
+_before = pytest.StashKey[dict[str, int]]()
+_failed = pytest.StashKey[bool]()
+
+
+def _count() -> dict[str, int]:
     gc.collect()
-    before = _live_objects()
-    yield
-    gc.collect()
-    more = {
-        name: f"{before.get(name, 0)} -> {count}"
-        for name, count in _live_objects().items()
-        if count > before.get(name, 0)
-    }
-    assert not more, f"native objects stay alive: {more}"
+    return _live_objects()
+
+
+if _live_objects is not None:
+    # What modules create when they are imported is there from the beginning.
+    for _name in trio_c.__all__:
+        getattr(trio_c, _name)
+    for _name in ("abc", "from_thread", "lowlevel", "socket", "testing", "to_thread"):
+        _module = importlib.import_module(f"trio_c.{_name}")
+        for _attribute in _module.__all__ if hasattr(_module, "__all__") else ():
+            getattr(_module, _attribute)
+
+    # Around setup and teardown as a whole: fixtures, log records and the like
+    # are gone by then.
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+        item.stash[_before] = _count()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+        yield
+        if item.stash.get(_failed, False):
+            return  # its traceback keeps objects alive
+        if isinstance(item, pytest.Function):
+            item.funcargs.clear()
+        more = dict(_grown(item.stash[_before], _count()))
+        assert not more, f"native objects stay alive: {more}"
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item: pytest.Item) -> Generator[None]:
+        report = yield
+        if report.failed:
+            item.stash[_failed] = True
+        return report
+
+
+def _grown(before: dict[str, int], after: dict[str, int]) -> Iterator[tuple[str, str]]:
+    for name, count in after.items():
+        if count > before.get(name, 0) and name not in _OF_THE_PROCESS:
+            yield name, f"{before.get(name, 0)} -> {count}"

@@ -147,7 +147,7 @@ def test_generators_of_the_host_stay_the_hosts():
             return lowlevel.Abort.SUCCEEDED
 
         theirs = agen()
-        with trio_c.move_on_after(0):
+        with trio_c.move_on_after(0.01):
             await lowlevel.wait_task_rescheduled(abort)
         foreign = lowlevel.current_task()._runner.asyncgens.foreign
         assert foreign == {id(theirs)}

@@ -292,6 +292,12 @@ def socket(
     return _own(_stdlib_socket.socket(family, type, proto))
 
 
+# Upstream shows the signatures of the originals.
+fromfd.__wrapped__ = _stdlib_socket.fromfd
+socketpair.__wrapped__ = _stdlib_socket.socketpair
+socket.__wrapped__ = _stdlib_socket.socket
+
+
 def _sniff_sockopts_for_fileno(
     family: AddressFamily | int, type_: SocketKind | int, proto: int, fileno: int
 ) -> tuple[AddressFamily | int, SocketKind | int, int]:

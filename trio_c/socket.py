@@ -61,4 +61,4 @@ if _sys.platform == "linux" and "IP_BIND_ADDRESS_NO_PORT" not in globals():
 from ._util import fixup_module_metadata  # noqa: E402
 
 fixup_module_metadata(__name__, globals())
-del fixup_module_metadata
+del fixup_module_metadata, TYPE_CHECKING

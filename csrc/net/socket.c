@@ -316,8 +316,8 @@ socket_close_impl(FunctionObject *func, PyObject *op,
 }
 
 static const tc_function_def socket_functions[] = {
-    {"_SocketType.fileno", "trio_c.socket", socket_fileno_impl},
-    {"_SocketType.close", "trio_c.socket", socket_close_impl},
+    {"_SocketType.fileno", "trio_c._socket", socket_fileno_impl},
+    {"_SocketType.close", "trio_c._socket", socket_close_impl},
     {NULL, NULL, NULL},
 };
 

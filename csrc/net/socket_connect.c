@@ -350,9 +350,9 @@ socket_connect_resolved_impl(FunctionObject *func, PyObject *op,
 }
 
 const tc_function_def tc_socket_connect_functions[] = {
-    {"_SocketType.accept", "trio_c.socket", socket_accept_impl},
-    {"_SocketType.connect", "trio_c.socket", socket_connect_impl},
-    {"_SocketType._connect_resolved", "trio_c.socket",
+    {"_SocketType.accept", "trio_c._socket", socket_accept_impl},
+    {"_SocketType.connect", "trio_c._socket", socket_connect_impl},
+    {"_SocketType._connect_resolved", "trio_c._socket",
      socket_connect_resolved_impl},
     {NULL, NULL, NULL},
 };

@@ -161,9 +161,9 @@ socket_recvmsg_into_impl(FunctionObject *func, PyObject *op,
 }
 
 const tc_function_def tc_socket_plain_functions[] = {
-    {"_SocketType.recvfrom_into", "trio_c.socket",
+    {"_SocketType.recvfrom_into", "trio_c._socket",
      socket_recvfrom_into_impl},
-    {"_SocketType.recvmsg", "trio_c.socket", socket_recvmsg_impl},
-    {"_SocketType.recvmsg_into", "trio_c.socket", socket_recvmsg_into_impl},
+    {"_SocketType.recvmsg", "trio_c._socket", socket_recvmsg_impl},
+    {"_SocketType.recvmsg_into", "trio_c._socket", socket_recvmsg_into_impl},
     {NULL, NULL, NULL},
 };

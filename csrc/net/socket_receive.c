@@ -326,8 +326,8 @@ socket_recvfrom_impl(FunctionObject *func, PyObject *op,
 }
 
 const tc_function_def tc_socket_receive_functions[] = {
-    {"_SocketType.recv", "trio_c.socket", socket_recv_impl},
-    {"_SocketType.recv_into", "trio_c.socket", socket_recv_into_impl},
-    {"_SocketType.recvfrom", "trio_c.socket", socket_recvfrom_impl},
+    {"_SocketType.recv", "trio_c._socket", socket_recv_impl},
+    {"_SocketType.recv_into", "trio_c._socket", socket_recv_into_impl},
+    {"_SocketType.recvfrom", "trio_c._socket", socket_recvfrom_impl},
     {NULL, NULL, NULL},
 };

@@ -164,7 +164,7 @@ socket_sendto_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
 }
 
 const tc_function_def tc_socket_send_functions[] = {
-    {"_SocketType.send", "trio_c.socket", socket_send_impl},
-    {"_SocketType.sendto", "trio_c.socket", socket_sendto_impl},
+    {"_SocketType.send", "trio_c._socket", socket_send_impl},
+    {"_SocketType.sendto", "trio_c._socket", socket_sendto_impl},
     {NULL, NULL, NULL},
 };

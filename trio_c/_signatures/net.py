@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .._file_io import _HasFileNo
-    from .._highlevel_socket import SocketStream as _SocketStream
     from ..socket import SocketType
 
     AddressFormat: TypeAlias = Any
@@ -164,7 +163,7 @@ class SocketStream:
 
 
 class SocketListener:
-    async def accept(self) -> _SocketStream:
+    async def accept(self) -> SocketStream:
         """Wait for a connection and return it as a :class:`SocketStream`.
 
         Connections that went wrong before anybody accepted them are passed

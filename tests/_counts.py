@@ -1,0 +1,365 @@
+"""The hot paths as a table, and running one of them with something measured.
+
+An operation is a few lines of source, so that nothing of a test's own machinery
+runs between two rounds of it. Run as a program, this file goes through the
+table between marks that a trace of its system calls shows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from textwrap import indent
+from typing import NamedTuple
+
+import trio_c as trio
+import trio_c.from_thread
+import trio_c.lowlevel
+import trio_c.socket
+import trio_c.to_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+WARM_UP = 100
+ROUNDS = 500
+
+# What frames of the operations below say their file is.
+SOURCE = "<operation>"
+
+
+class Operation(NamedTuple):
+    """`body` is what one round does.
+
+    `setup` comes before all of them, `beside` runs in another task again and
+    again. `calls`: system calls of a round, where "wait" is any of those that
+    ask for I/O. Where it is not among them, the loop may have asked without
+    anything to wait for, because its polling interval was over.
+    """
+
+    name: str
+    body: str
+    setup: str = ""
+    beside: str = ""
+    calls: Mapping[str, float] = {}
+
+
+TEMPLATE = """
+async def operation(warm_up, rounds, begin, end):
+    {setup}
+    async with trio.open_nursery() as nursery:
+        if {is_beside}:
+            async def others():
+                while True:
+                    {beside}
+            nursery.start_soon(others)
+            for _ in range(5):
+                await checkpoint()
+        for _ in range(warm_up):
+            {body}
+        begin()
+        for _ in range(rounds):
+            {body}
+        end()
+        nursery.cancel_scope.cancel()
+"""
+
+
+def perform(
+    operation: Operation, begin: Callable[[], object], end: Callable[[], object]
+) -> None:
+    """Run it: a warm-up, then ROUNDS rounds between `begin()` and `end()`."""
+    namespace = {
+        "_socket": __import__("_socket"),
+        "checkpoint": trio.lowlevel.checkpoint,
+        "lowlevel": trio.lowlevel,
+        "stdlib": __import__("socket"),
+        "sys": sys,
+        "trio": trio,
+        "tsocket": trio.socket,
+    }
+    source = TEMPLATE.format(
+        is_beside=bool(operation.beside),
+        setup=_indented(operation.setup, 4),
+        body=_indented(operation.body, 12),
+        beside=_indented(operation.beside, 20),
+    )
+    exec(compile(source, SOURCE, "exec"), namespace)
+    trio.run(namespace["operation"], WARM_UP, ROUNDS, begin, end)
+
+
+def _indented(source: str, spaces: int) -> str:
+    return indent(source or "pass", " " * spaces).lstrip()
+
+
+# --- what operations are made of -------------------------------------------
+
+CHILD = "async def child(): pass"
+STARTER = "async def starter(task_status): task_status.started()"
+LATE_STARTER = STARTER + "; await checkpoint()"
+CANCELLER = "async def canceller(): scope.cancel()"
+SETTER = "async def setter(): event.set()"
+EVENTS = "ping, pong = [trio.Event()], [trio.Event()]"
+LOTS = "ping, pong = lowlevel.ParkingLot(), lowlevel.ParkingLot()"
+CHANNEL = "send, receive = trio.open_memory_channel({})"
+
+# Two sockets of ours that are connected to each other.
+PAIR = "left, right = tsocket.socketpair(); data = bytes(64)"
+STREAMS = PAIR + "; left, right = map(trio.SocketStream, (left, right))"
+UDP = """\
+left, right = (tsocket.socket(type=tsocket.SOCK_DGRAM) for _ in range(2))
+for each in left, right: await each.bind(("127.0.0.1", 0))
+data, address = bytes(64), right.getsockname()"""
+TCP = """\
+listener = tsocket.socket()
+await listener.bind(("127.0.0.1", 0))
+listener.listen()
+address = listener.getsockname()"""
+# Connecting and closing a socket of the standard library's lowest level, where
+# none of its own Python code runs.
+CONNECT = "peer = _socket.socket(); peer.connect(address)"
+CLOSE = "conn.close(); peer.close()"
+ACCEPT_CALLS = {"socket": 1, "connect": 1, "accept4": 1, "close": 2}
+
+# Descriptors that the library knows nothing about, one with something to read.
+STRANGERS = "left, right = stdlib.socketpair(); left.send(b'x')"
+
+# All jobs go to one worker; it is looked at like the thread of the run.
+WORKER = "await trio.to_thread.run_sync(sys.setprofile, sys.getprofile())"
+
+
+def _kernel() -> Iterator[Operation]:
+    low = "await lowlevel."
+    yield Operation("checkpoint", "await checkpoint()")
+    yield Operation(
+        "cancel_shielded_checkpoint", low + "cancel_shielded_checkpoint()"
+    )
+    yield Operation("checkpoint_if_cancelled", low + "checkpoint_if_cancelled()")
+    yield Operation("start_soon", "nursery.start_soon(child); await checkpoint()", CHILD)
+    yield Operation(
+        "start_soon, native", "nursery.start_soon(checkpoint); await checkpoint()"
+    )
+    opened = "async with trio.open_nursery() as inner: "
+    yield Operation("nursery, no child", opened + "pass")
+    yield Operation("nursery, child", opened + "inner.start_soon(child)", CHILD)
+    yield Operation(
+        "nursery, cancelled",
+        opened + "inner.start_soon(trio.sleep_forever); inner.cancel_scope.cancel()",
+    )
+    yield Operation("start", "await nursery.start(starter)", STARTER)
+    yield Operation("start, goes on", "await nursery.start(starter)", LATE_STARTER)
+
+
+def _scopes() -> Iterator[Operation]:
+    yield Operation("CancelScope", "with trio.CancelScope(): pass")
+    yield Operation("CancelScope, shield", "with trio.CancelScope(shield=True): pass")
+    yield Operation(
+        "CancelScope, deadline",
+        "with trio.CancelScope(deadline=trio.current_time() + 9): await checkpoint()",
+    )
+    yield Operation("CancelScope, cancel", "with trio.CancelScope() as s: s.cancel()")
+    yield Operation(
+        "CancelScope, cancelled",
+        "with trio.CancelScope() as s: s.cancel(); await checkpoint()",
+    )
+    for name, when in [
+        ("move_on_after", "9"),
+        ("move_on_at", "trio.current_time() + 9"),
+        ("fail_after", "9"),
+        ("fail_at", "trio.current_time() + 9"),
+    ]:
+        head = f"with trio.{name}({when}): "
+        yield Operation(name, head + "pass")
+        yield Operation(f"{name}, checkpoint", head + "await checkpoint()")
+    yield Operation(
+        "move_on_after, expired", "with trio.move_on_after(0): await checkpoint()"
+    )
+    yield Operation(
+        "fail_after, expired",
+        "try:\n"
+        "    with trio.fail_after(0): await checkpoint()\n"
+        "except trio.TooSlowError: pass",
+    )
+    yield Operation(
+        "fail_after, Event.wait",
+        "event = trio.Event(); nursery.start_soon(setter)\n"
+        "with trio.fail_after(9): await event.wait()",
+        SETTER,
+    )
+
+
+def _time() -> Iterator[Operation]:
+    yield Operation("sleep(0)", "await trio.sleep(0)")
+    yield Operation("sleep", "await trio.sleep(1e-4)", calls={"wait": 1})
+    yield Operation("sleep_until, past", "await trio.sleep_until(0)")
+    yield Operation(
+        "sleep_until",
+        "await trio.sleep_until(trio.current_time() + 1e-4)",
+        calls={"wait": 1},
+    )
+    yield Operation(
+        "sleep_forever, cancelled",
+        "with trio.CancelScope() as s: s.cancel(); await trio.sleep_forever()",
+    )
+    yield Operation(
+        "sleep_forever, then cancelled",
+        "with trio.CancelScope() as scope:\n"
+        "    nursery.start_soon(canceller); await trio.sleep_forever()",
+        CANCELLER,
+    )
+
+
+def _sync() -> Iterator[Operation]:
+    yield Operation(
+        "Event, set", "event = trio.Event(); event.set(); await event.wait()"
+    )
+    yield Operation(
+        "Event, to and fro",
+        "ping[0].set(); await pong[0].wait(); pong[0] = trio.Event()",
+        EVENTS,
+        beside="await ping[0].wait(); ping[0] = trio.Event(); pong[0].set()",
+    )
+    for name in ("Lock()", "StrictFIFOLock()", "Semaphore(1)", "CapacityLimiter(1)"):
+        setup = f"lock = trio.{name}"
+        name = name.partition("(")[0]
+        both = "await lock.acquire(); lock.release()"
+        held = "await lock.acquire(); await checkpoint(); lock.release()"
+        with_ = "async with lock: "
+        yield Operation(f"{name}", both, setup)
+        yield Operation(f"{name}, nowait", "lock.acquire_nowait(); lock.release()", setup)
+        yield Operation(f"{name}, contended", held, setup, beside=held)
+        yield Operation(f"{name}, with", with_ + "pass", setup)
+        held = with_ + "await checkpoint()"
+        yield Operation(f"{name}, with, contended", held, setup, beside=held)
+    for notify in ("notify", "notify_all"):
+        turn = f"async with condition: condition.{notify}(); await condition.wait()"
+        setup = "condition = trio.Condition()"
+        yield Operation(f"Condition, {notify}", turn, setup, beside=turn)
+    for unpark in ("unpark", "unpark_all"):
+        yield Operation(
+            f"ParkingLot, {unpark}",
+            f"ping.{unpark}(); await pong.park()",
+            LOTS,
+            beside=f"await ping.park(); pong.{unpark}()",
+        )
+
+
+def _channels() -> Iterator[Operation]:
+    send, receive = "await send.send(None)", "await receive.receive()"
+    iterate = "async for _ in receive: "
+    buffered, none, many = map(CHANNEL.format, (1, 0, 100))
+    yield Operation("channel, buffered", f"{send}; {receive}", buffered)
+    yield Operation(
+        "channel, nowait", "send.send_nowait(None); receive.receive_nowait()", buffered
+    )
+    yield Operation("channel, buffered, for", f"{send}\n{iterate}break", buffered)
+    yield Operation("channel, buffer of 100", send, many, beside=receive)
+    yield Operation("channel, buffer of 100, for", send, many, iterate + "pass")
+    yield Operation("channel, send", send, none, receive)
+    yield Operation("channel, receive", receive, none, send)
+    yield Operation("channel, for", iterate + "break", none, send)
+    yield Operation("channel, beside for", send, none, iterate + "pass")
+
+
+def _io() -> Iterator[Operation]:
+    wait = {"epoll_ctl": 1, "wait": 1}
+    for name, ready in (("readable", "right"), ("writable", "left")):
+        for what, which in (("socket", ready), ("fd", ready + ".fileno()")):
+            yield Operation(
+                f"wait_{name}, {what}",
+                f"await lowlevel.wait_{name}({which})",
+                STRANGERS,
+                calls=wait,
+            )
+    one = {"sendto": 1, "recvfrom": 1}
+    for receive in ("recv(64)", "recv_into(buffer)"):
+        body = f"await left.send(data); await right.{receive}"
+        setup = PAIR + "; buffer = bytearray(64)"
+        yield Operation(f"socket, {receive}", body, setup, calls=one)
+    for receive in ("recvfrom(64)", "recvfrom_into(buffer)"):
+        body = f"await left.sendto(data, address); await right.{receive}"
+        setup = UDP + "; buffer = bytearray(64)"
+        yield Operation(f"socket, {receive}", body, setup, calls=one)
+    yield Operation(
+        "socket, sendmsg",
+        "await left.sendmsg([data]); await right.recvmsg(64)",
+        PAIR,
+        calls={"sendmsg": 1, "recvmsg": 1},
+    )
+    echo = {"sendto": 2, "recvfrom": 2, "wait": 2}
+    yield Operation(
+        "socket, waits",
+        "await left.send(data); await left.recv(64)",
+        PAIR,
+        beside="await right.send(await right.recv(64))",
+        calls=echo,
+    )
+    yield Operation(
+        "accept",
+        f"{CONNECT}; conn, _ = await listener.accept(); {CLOSE}",
+        TCP,
+        calls=ACCEPT_CALLS,
+    )
+    yield Operation(
+        "SocketListener.accept",
+        f"{CONNECT}; conn = await listener.accept(); await conn.aclose(); peer.close()",
+        TCP + "; listener = trio.SocketListener(listener)",
+        calls={**ACCEPT_CALLS, "setsockopt": 2},
+    )
+    for receive in ("receive_some()", "receive_some(64)"):
+        yield Operation(
+            f"SocketStream, {receive}",
+            f"await left.send_all(data); await right.{receive}",
+            STREAMS,
+            calls=one,
+        )
+    yield Operation(
+        "SocketStream, waits",
+        "await left.send_all(data); await left.receive_some(64)",
+        STREAMS,
+        beside="await right.send_all(await right.receive_some(64))",
+        calls=echo,
+    )
+
+
+def _threads() -> Iterator[Operation]:
+    token = "token = lowlevel.current_trio_token()"
+    soon = "token.run_sync_soon({}); await checkpoint(); await checkpoint()"
+    yield Operation("run_sync_soon", soon.format("int"), token)
+    yield Operation("run_sync_soon, once", soon.format("int, idempotent=True"), token)
+    to_thread = "await trio.to_thread.run_sync({})"
+    yield Operation("to_thread.run_sync", to_thread.format("int"), WORKER)
+    yield Operation(
+        "to_thread.run_sync, abandon",
+        to_thread.format("int, abandon_on_cancel=True"),
+        WORKER,
+    )
+    yield Operation(
+        "from_thread.run_sync",
+        to_thread.format("trio.from_thread.run_sync, int"),
+        WORKER,
+    )
+    yield Operation(
+        "from_thread.run",
+        to_thread.format("trio.from_thread.run, checkpoint"),
+        WORKER,
+    )
+
+
+ROOMS = [_kernel, _scopes, _time, _sync, _channels, _io, _threads]
+OPERATIONS = {op.name: op for room in ROOMS for op in room()}
+
+
+def main() -> None:
+    """Everything once; what is looked for in a trace is between the marks."""
+    for i, operation in enumerate(OPERATIONS.values()):
+        perform(
+            operation,
+            lambda i=i: os.access(f"/begin/{i}", os.F_OK),
+            lambda: os.access("/end", os.F_OK),
+        )
+
+
+if __name__ == "__main__":
+    main()
