@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from textwrap import indent
 from typing import NamedTuple
 
@@ -33,9 +34,9 @@ class Operation(NamedTuple):
     """`body` is what one round does.
 
     `setup` comes before all of them, `beside` runs in another task again and
-    again. `calls`: system calls of a round, where "wait" is any of those that
-    ask for I/O. Where it is not among them, the loop may have asked without
-    anything to wait for, because its polling interval was over.
+    again. `calls`: the system calls of a round, where "wait" is any of those
+    that ask for I/O. `threads`: other threads take part, and who finds whom
+    asleep is chance; these are the calls at most.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Operation(NamedTuple):
     setup: str = ""
     beside: str = ""
     calls: Mapping[str, float] = {}
+    threads: bool = False
 
 
 TEMPLATE = """
@@ -104,7 +106,8 @@ EVENTS = "ping, pong = [trio.Event()], [trio.Event()]"
 LOTS = "ping, pong = lowlevel.ParkingLot(), lowlevel.ParkingLot()"
 CHANNEL = "send, receive = trio.open_memory_channel({})"
 
-# Two sockets of ours that are connected to each other.
+# Two sockets of ours that are connected to each other. On TCP a receive that did
+# not fill its buffer has emptied the socket, and the next one waits at once.
 PAIR = "left, right = tsocket.socketpair(); data = bytes(64)"
 STREAMS = PAIR + "; left, right = map(trio.SocketStream, (left, right))"
 UDP = """\
@@ -116,11 +119,24 @@ listener = tsocket.socket()
 await listener.bind(("127.0.0.1", 0))
 listener.listen()
 address = listener.getsockname()"""
-# Connecting and closing a socket of the standard library's lowest level, where
-# none of its own Python code runs.
+CONNECTED = TCP + """
+left = tsocket.socket()
+await left.connect(address)
+right, _ = await listener.accept()
+data = bytes(64)"""
+CONNECTED_STREAMS = CONNECTED + "; left, right = map(trio.SocketStream, (left, right))"
+
+# Connecting a socket of the standard library's lowest level, none of which is
+# written in Python.
 CONNECT = "peer = _socket.socket(); peer.connect(address)"
-CLOSE = "conn.close(); peer.close()"
-ACCEPT_CALLS = {"socket": 1, "connect": 1, "accept4": 1, "close": 2}
+# The standard library asks for the name when it makes a socket of a descriptor.
+ACCEPT = {
+    "socket": 1,
+    "connect": 1,
+    "accept4": 1,
+    "getsockname": 1,
+    "close": 2,
+}
 
 # Descriptors that the library knows nothing about, one with something to read.
 STRANGERS = "left, right = stdlib.socketpair(); left.send(b'x')"
@@ -290,22 +306,22 @@ def _io() -> Iterator[Operation]:
     echo = {"sendto": 2, "recvfrom": 2, "wait": 2}
     yield Operation(
         "socket, waits",
-        "await left.send(data); await left.recv(64)",
-        PAIR,
-        beside="await right.send(await right.recv(64))",
+        "await left.send(data); await left.recv(99)",
+        CONNECTED,
+        beside="await right.send(await right.recv(99))",
         calls=echo,
     )
     yield Operation(
         "accept",
-        f"{CONNECT}; conn, _ = await listener.accept(); {CLOSE}",
+        f"{CONNECT}; conn, _ = await listener.accept(); conn.close(); peer.close()",
         TCP,
-        calls=ACCEPT_CALLS,
+        calls=ACCEPT,
     )
     yield Operation(
         "SocketListener.accept",
-        f"{CONNECT}; conn = await listener.accept(); await conn.aclose(); peer.close()",
+        f"{CONNECT}; conn = await listener.accept()\nconn.socket.close(); peer.close()",
         TCP + "; listener = trio.SocketListener(listener)",
-        calls={**ACCEPT_CALLS, "setsockopt": 2},
+        calls={**ACCEPT, "setsockopt": 2},
     )
     for receive in ("receive_some()", "receive_some(64)"):
         yield Operation(
@@ -316,50 +332,92 @@ def _io() -> Iterator[Operation]:
         )
     yield Operation(
         "SocketStream, waits",
-        "await left.send_all(data); await left.receive_some(64)",
-        STREAMS,
-        beside="await right.send_all(await right.receive_some(64))",
+        "await left.send_all(data); await left.receive_some(99)",
+        CONNECTED_STREAMS,
+        beside="await right.send_all(await right.receive_some(99))",
         calls=echo,
     )
 
 
 def _threads() -> Iterator[Operation]:
     token = "token = lowlevel.current_trio_token()"
-    soon = "token.run_sync_soon({}); await checkpoint(); await checkpoint()"
-    yield Operation("run_sync_soon", soon.format("int"), token)
-    yield Operation("run_sync_soon, once", soon.format("int, idempotent=True"), token)
-    to_thread = "await trio.to_thread.run_sync({})"
-    yield Operation("to_thread.run_sync", to_thread.format("int"), WORKER)
-    yield Operation(
-        "to_thread.run_sync, abandon",
-        to_thread.format("int, abandon_on_cancel=True"),
-        WORKER,
-    )
-    yield Operation(
-        "from_thread.run_sync",
-        to_thread.format("trio.from_thread.run_sync, int"),
-        WORKER,
-    )
-    yield Operation(
-        "from_thread.run",
-        to_thread.format("trio.from_thread.run, checkpoint"),
-        WORKER,
-    )
+    # A pass that has jobs never skips its poll.
+    for name, job in (("", "int"), (", once", "int, idempotent=True")):
+        yield Operation(
+            f"run_sync_soon{name}",
+            f"token.run_sync_soon({job}); await checkpoint()",
+            token,
+            calls={"wait": 1},
+        )
+    once = {"wait": 3, "epoll_ctl": 1, "sendto": 1, "recvfrom": 1}
+    twice = {"wait": 6, "epoll_ctl": 2, "sendto": 2, "recvfrom": 2}
+    for name, job, calls in [
+        ("to_thread.run_sync", "int", once),
+        ("to_thread.run_sync, abandon", "int, abandon_on_cancel=True", once),
+        ("from_thread.run_sync", "trio.from_thread.run_sync, int", twice),
+        ("from_thread.run", "trio.from_thread.run, checkpoint", twice),
+    ]:
+        body = f"await trio.to_thread.run_sync({job})"
+        yield Operation(name, body, WORKER, calls=calls, threads=True)
 
 
 ROOMS = [_kernel, _scopes, _time, _sync, _channels, _io, _threads]
 OPERATIONS = {op.name: op for room in ROOMS for op in room()}
 
 
-def main() -> None:
-    """Everything once; what is looked for in a trace is between the marks."""
-    for i, operation in enumerate(OPERATIONS.values()):
-        perform(
-            operation,
-            lambda i=i: os.access(f"/begin/{i}", os.F_OK),
-            lambda: os.access("/end", os.F_OK),
-        )
+
+# --- as a program ----------------------------------------------------------
+
+
+def begin(index: int = 0) -> None:
+    """A mark: what comes until the other one is to be counted."""
+    os.access(f"/begin/{index}", os.F_OK)
+
+
+def end() -> None:
+    os.access("/end", os.F_OK)
+
+
+async def serve(high_level: bool) -> None:
+    """Echo 64 bytes at a time; some messages are marks, too."""
+
+    async def sockets(sock: trio.socket.SocketType) -> None:
+        while data := await sock.recv(4096):
+            mark(data)
+            await sock.send(data)
+
+    async def streams(sock: trio.socket.SocketType) -> None:
+        stream = trio.SocketStream(sock)
+        while data := await stream.receive_some(4096):
+            mark(data)
+            await stream.send_all(data)
+
+    def mark(data: bytes) -> None:
+        if data[0] == BEGIN[0]:
+            begin()
+        elif data[0] == END[0]:
+            end()
+
+    listener = trio.socket.socket()
+    await listener.bind(("127.0.0.1", 0))
+    listener.listen(200)
+    print(listener.getsockname()[1], flush=True)
+    async with trio.open_nursery() as nursery:
+        while True:
+            sock, _ = await listener.accept()
+            nursery.start_soon(streams if high_level else sockets, sock)
+
+
+BEGIN, END = b"B" * 64, b"E" * 64
+
+
+def main(what: str) -> None:
+    if what == "operations":
+        for index, operation in enumerate(OPERATIONS.values()):
+            perform(operation, partial(begin, index), end)
+    else:
+        trio.run(serve, what == "streams")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,11 +1,18 @@
-"""What all tests share: in debug builds, none leaves native objects behind."""
+"""What all tests share.
+
+They run outside the checkout's root, so that a Python which a test starts takes
+the trio_c that is installed. In debug builds, none leaves native objects behind.
+"""
 
 from __future__ import annotations
 
 import gc
 import importlib
+import os
+from pathlib import Path
 
 import pytest
+
 import trio_c
 
 TYPE_CHECKING = False
@@ -21,6 +28,10 @@ _OF_THE_PROCESS = {"ThreadCacheType", "ThreadWorkerType"}
 
 _before = pytest.StashKey[dict[str, int]]()
 _failed = pytest.StashKey[bool]()
+
+
+def pytest_sessionstart() -> None:
+    os.chdir(Path(__file__).parent)
 
 
 def _count() -> dict[str, int]:

@@ -23,6 +23,12 @@ def interrupt():
     signal.raise_signal(signal.SIGINT)
 
 
+@lowlevel.enable_ki_protection
+def interrupt_later():
+    """A Ctrl-C that has to wait until it is delivered."""
+    interrupt()
+
+
 def interrupt_soon():
     """From another thread, while the loop sleeps."""
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -247,15 +253,12 @@ def test_interrupt_of_a_sleeping_loop_reaches_main_only():
 
 def test_several_interrupts_become_one():
     async def main():
-        lowlevel.enable_ki_protection(several)()
+        for _ in range(3):
+            interrupt_later()
         with pytest.raises(KeyboardInterrupt):
             await lowlevel.checkpoint()
         await lowlevel.checkpoint()
         return "went on"
-
-    def several():
-        for _ in range(3):
-            interrupt()
 
     assert trio_c.run(main) == "went on"
 
@@ -274,7 +277,7 @@ def test_interrupt_at_the_very_end_keeps_the_error_as_context():
 def test_delivery_ignores_shields():
     async def main():
         with trio_c.CancelScope(shield=True):
-            lowlevel.enable_ki_protection(interrupt)()
+            interrupt_later()
             with pytest.raises(KeyboardInterrupt):
                 await trio_c.sleep_forever()
 

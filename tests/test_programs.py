@@ -50,9 +50,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def test_echo_demo() -> None:
-    output = output_of(
-        EXAMPLES / "echo_demo.py", "--connections", 60, "--messages", 20
-    )
+    output = output_of(EXAMPLES / "echo_demo.py", "--connections", 60, "--messages", 20)
     assert "connections   60 at the same time" in output
     assert "messages      1200 of 1200, checked byte by byte" in output
     assert "lost          0" in output

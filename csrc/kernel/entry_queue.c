@@ -103,7 +103,7 @@ entry_queue_drain_pair(EntryQueueObject *self)
     ssize_t n;
     do {
         n = recv(self->read_fd, bytes, sizeof(bytes), 0);
-    } while (n > 0 || (n < 0 && errno == EINTR));
+    } while (n == (ssize_t)sizeof(bytes) || (n < 0 && errno == EINTR));
 }
 
 int
@@ -260,7 +260,7 @@ tc_entry_queue_wake_task(EntryQueueObject *self)
     }
     self->waiter = NULL;
     self->woken_by_flag = 1;
-    tc_io_unlink(waiter);
+    tc_io_unlink_for_now(waiter);
     return tc_task_wake(waiter->task);
 }
 

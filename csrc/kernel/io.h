@@ -55,6 +55,9 @@ PyObject *tc_io_manager(RunnerObject *runner);
    waiters of a descriptor that went bad), .abandon = tc_io_unlink. */
 int tc_io_link(tc_io *io, int fd, int write, AwaitableObject *self);
 void tc_io_unlink(AwaitableObject *self);
+/* For a waiter that will soon be back: the registration stays as it is and
+   may report once more, to nobody; linking again then costs no system call. */
+void tc_io_unlink_for_now(AwaitableObject *self);
 tc_abort_result tc_io_abort(AwaitableObject *self, struct tc_abort *why);
 /* Waiters of fd get ClosedResourceError, its registration goes. 0 or -1. */
 int tc_io_notify_closing(tc_io *io, int fd);

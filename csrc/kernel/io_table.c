@@ -172,27 +172,38 @@ tc_io_link(tc_io *io, int fd, int write, AwaitableObject *self)
     return 0;
 }
 
-/* Take self out of its slot, if it is in one, and adapt the registration.
-   *entry: where it was. 0, 1 if it was in none, or -errno. Runs no Python. */
-static int
-io_take_out(AwaitableObject *self, tc_io_entry **entry)
+/* Take self out of its slot. Where it was, or NULL if it was in none. */
+static tc_io_entry *
+io_vacate(AwaitableObject *self)
 {
     if (!tc_link_is_linked(&self->link)) {
-        return 1;
+        return NULL;
     }
     tc_io *io = self->task->runner->io;
     tc_io_slot *slot
         = TC_CONTAINER_OF(self->link.next, tc_io_slot, waiter);
-    *entry = slot->entry;
     tc_list_remove(&self->link);
     io->n_waiting[slot == &slot->entry->slots[1]]--;
     tc_io_entry_count(io, slot->entry);
+    return slot->entry;
+}
+
+/* The same, and adapt the registration. *entry: where it was. 0, 1 if it was
+   in none, or -errno. Runs no Python. */
+static int
+io_take_out(AwaitableObject *self, tc_io_entry **entry)
+{
+    *entry = io_vacate(self);
+    if (*entry == NULL) {
+        return 1;
+    }
+    tc_io *io = self->task->runner->io;
     /* An edge registration stays as it is. In a forked child the poller is
        not ours: tc_io_usable() will put everything right. */
-    if (slot->entry->handle != NULL || io->forks != tc_fork_count()) {
+    if ((*entry)->handle != NULL || io->forks != tc_fork_count()) {
         return 0;
     }
-    return tc_io_entry_arm(io, slot->entry);
+    return tc_io_entry_arm(io, *entry);
 }
 
 void
@@ -200,6 +211,12 @@ tc_io_unlink(AwaitableObject *self)
 {
     tc_io_entry *entry;
     (void)io_take_out(self, &entry);
+}
+
+void
+tc_io_unlink_for_now(AwaitableObject *self)
+{
+    (void)io_vacate(self);
 }
 
 tc_abort_result

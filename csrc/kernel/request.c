@@ -21,7 +21,7 @@
 
 static const char request_too_late[] = "run() has exited";
 
-/* --- answers ---------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------- */
 
 static void
 request_set_answered(ThreadRequestObject *self)
@@ -59,7 +59,7 @@ tc_request_give_up(ThreadRequestObject *self, const char *why)
     }
 }
 
-/* --- serving ------------------------------------------------------------------ */
+/* --- serving ----------------------------------------------------------- */
 
 void
 tc_request_run_sync(ThreadRequestObject *self)
@@ -108,7 +108,7 @@ tc_request_start(ThreadRequestObject *self)
     return iter;
 }
 
-/* --- in a system task ------------------------------------------------------------ */
+/* --- in a system task -------------------------------------------------- */
 
 static tc_step
 request_task_result(AwaitableObject *aw, tc_step step, PyObject **result)
@@ -178,7 +178,7 @@ request_call(PyObject *op, PyObject *Py_UNUSED(args),
     return (PyObject *)tc_awaitable_new(self->st, &request_task_op, op);
 }
 
-/* --- in the entry queue's task ------------------------------------------------------ */
+/* --- in the entry queue's task ----------------------------------------- */
 
 static void
 request_discard(PyObject *op)
@@ -238,7 +238,7 @@ request_to_host(PyObject *op)
 static const tc_native_job request_host_job
     = {request_to_host, request_discard};
 
-/* --- asking --------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------ */
 
 static ThreadRequestObject *
 request_new(tc_state *st, ThreadJobObject *job, PyObject *fn,
@@ -416,7 +416,7 @@ from_thread_check_cancelled(FunctionObject *func, PyObject *Py_UNUSED(self),
     return result;
 }
 
-/* --- the type ---------------------------------------------------------------------------- */
+/* --- the type ---------------------------------------------------------- */
 
 static int
 request_traverse(PyObject *op, visitproc visit, void *arg)

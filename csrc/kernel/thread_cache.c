@@ -60,7 +60,7 @@ thread_cache_module(tc_state *st)
     return st->thread_cache;
 }
 
-/* --- names of threads ----------------------------------------------------- */
+/* --- names of threads -------------------------------------------------- */
 
 /* What the system shows for a thread: ASCII, 15 bytes. */
 static int
@@ -157,7 +157,7 @@ thread_worker_identify(ThreadWorkerObject *self)
     }
 }
 
-/* --- a worker's life -------------------------------------------------------- */
+/* --- a worker's life --------------------------------------------------- */
 
 /* fn()'s outcome as an object of the outcome package. */
 static PyObject *
@@ -413,7 +413,7 @@ static PyType_Spec tc_thread_worker_spec = {
     .slots = thread_worker_slots,
 };
 
-/* --- the cache ------------------------------------------------------------------ */
+/* --- the cache --------------------------------------------------------- */
 
 static int
 thread_cache_run(ThreadCacheObject *self, PyObject *fn, PyObject *deliver,

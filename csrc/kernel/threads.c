@@ -53,7 +53,7 @@ tc_thread_current_job(void)
     return threads_current_job;
 }
 
-/* --- helpers shared with requests ------------------------------------------- */
+/* --- helpers shared with requests -------------------------------------- */
 
 int
 tc_threads_is_coroutine(tc_state *st, PyObject *obj)
@@ -95,7 +95,7 @@ tc_threads_pack(PyObject *const *args, Py_ssize_t nargs)
     return tuple;
 }
 
-/* --- a job, in its thread ------------------------------------------------------ */
+/* --- a job, in its thread ---------------------------------------------- */
 
 /* fn(*args) in the job's context. */
 static PyObject *
@@ -179,7 +179,7 @@ job_tp_call(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
-/* --- a job, in its run ------------------------------------------------------------ */
+/* --- a job, in its run ------------------------------------------------- */
 
 static int
 job_release_token(ThreadJobObject *self)
@@ -241,7 +241,7 @@ job_report(PyObject *op)
 
 static const tc_native_job threads_report_job = {job_report, NULL};
 
-/* --- counting active threads -------------------------------------------------------- */
+/* --- counting active threads ------------------------------------------- */
 
 static void
 call_count(AwaitableObject *aw, RunnerObject *runner)
@@ -276,7 +276,7 @@ call_uncount(AwaitableObject *aw)
     return done == NULL ? -1 : 0;
 }
 
-/* --- the call: before the thread ------------------------------------------------------ */
+/* --- the call: before the thread --------------------------------------- */
 
 /* The run's default limiter; new reference or NULL. */
 static PyObject *
@@ -437,7 +437,7 @@ call_start_thread(AwaitableObject *aw, ThreadJobObject *job,
     return r;
 }
 
-/* --- the call: with the thread --------------------------------------------------------- */
+/* --- the call: with the thread ----------------------------------------- */
 
 /* Somebody cancels the wait. */
 static tc_abort_result
@@ -588,7 +588,7 @@ call_answer(AwaitableObject *aw)
     Py_DECREF(request);
 }
 
-/* --- the call: the whole ------------------------------------------------------------------ */
+/* --- the call: the whole ----------------------------------------------- */
 
 static tc_step
 call_advance(AwaitableObject *aw, TaskObject *task, PyObject *sent,
@@ -846,7 +846,7 @@ threads_active_count(FunctionObject *func, PyObject *Py_UNUSED(self),
     return PyLong_FromSsize_t(runner->active_threads);
 }
 
-/* --- the type of jobs, which limiters get to see as the borrower ------------------------------ */
+/* --- the type of jobs, which limiters get to see as the borrower ------- */
 
 static PyObject *
 job_get_name(PyObject *op, void *Py_UNUSED(closure))

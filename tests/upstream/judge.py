@@ -8,6 +8,7 @@ other way round: an entry whose test passes is itself a failure.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import tomllib
 from dataclasses import dataclass, field
@@ -31,13 +32,15 @@ class Entry:
     """One entry of exceptions.toml.
 
     `test` is a test id, or ``FILE::*`` for all tests of a file.  An entry
-    with `pythons` counts on those Python versions only.
+    with `pythons` counts on those Python versions only, one with a `poller`
+    only where TRIO_C_POLL chooses that one.
     """
 
     section: str
     test: str
     reason: str
     pythons: tuple[str, ...] = ()
+    poller: str = ""
 
     @property
     def whole_file(self) -> bool:
@@ -88,19 +91,25 @@ def read_entries(path: Path, python: str | None = None) -> list[Entry]:
             raise ListError(f"{path}: listed twice: {entry.test}")
         seen.add(entry.test)
     python = python or current_python()
-    return [entry for entry in entries if python in (entry.pythons or (python,))]
+    poller = os.environ.get("TRIO_C_POLL", "")
+    return [
+        entry
+        for entry in entries
+        if python in (entry.pythons or (python,)) and entry.poller in ("", poller)
+    ]
 
 
 def _entry(path: Path, section: str, table: dict) -> Entry:
     test = table.pop("test", "")
     reason = table.pop("reason", "")
     pythons = tuple(table.pop("python", ()))
+    poller = table.pop("poller", "")
     if table or "::" not in test or not reason.strip():
         raise ListError(
             f"{path}: an entry needs a test id and a reason, and may have a"
-            f" python list: {section} {test!r}",
+            f" python list and a poller: {section} {test!r}",
         )
-    entry = Entry(section, test, reason, pythons)
+    entry = Entry(section, test, reason, pythons, poller)
     if entry.whole_file and section != "pending":
         raise ListError(f"{path}: only pending takes a whole file: {test}")
     return entry

@@ -336,6 +336,17 @@ def test_an_entry_can_be_for_some_versions(tmp_path: Path) -> None:
     assert [entry.test for entry in judge.read_entries(path, "3.12")] == ["f::a"]
 
 
+def test_an_entry_can_be_for_a_poller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "exceptions.toml"
+    path.write_text("[[internals]]\ntest = 'f::a'\nreason = 'r'\npoller = 'poll'")
+    monkeypatch.delenv("TRIO_C_POLL", raising=False)
+    assert judge.read_entries(path) == []
+    monkeypatch.setenv("TRIO_C_POLL", "poll")
+    assert [entry.test for entry in judge.read_entries(path)] == ["f::a"]
+
+
 def test_entries_for_no_test_are_found() -> None:
     entries = [judge.Entry("pending", f"f::{name}", "why") for name in "abcd*"]
     entries.append(judge.Entry("pending", "g::*", "why"))
