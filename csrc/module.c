@@ -29,6 +29,7 @@
 #include "kernel/runvar.h"
 #include "kernel/task.h"
 #include "kernel/thread_cache.h"
+#include "kernel/thread_job.h"
 #include "kernel/threads.h"
 #include "kernel/timeouts.h"
 #include "kernel/token.h"
@@ -286,6 +287,7 @@ module_exec(PyObject *module)
         tc_token_register,
         tc_runvar_register,
         tc_thread_cache_register,
+        tc_thread_job_register,
         tc_threads_register,
         tc_request_register,
         tc_ki_register,

@@ -8,7 +8,9 @@ table between marks that a trace of its system calls shows.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import ExitStack
 from functools import partial
 from textwrap import indent
 from typing import NamedTuple
@@ -17,6 +19,7 @@ import trio_c as trio
 import trio_c.from_thread
 import trio_c.lowlevel
 import trio_c.socket
+import trio_c.testing
 import trio_c.to_thread
 
 TYPE_CHECKING = False
@@ -35,8 +38,8 @@ class Operation(NamedTuple):
 
     `setup` comes before all of them, `beside` runs in another task again and
     again. `calls`: the system calls of a round, where "wait" is any of those
-    that ask for I/O. `threads`: other threads take part, and who finds whom
-    asleep is chance; these are the calls at most.
+    that wait for I/O. `threads`: made for other threads; who finds whom asleep
+    is chance, and these are the calls at most.
     """
 
     name: str
@@ -88,7 +91,9 @@ def perform(
         beside=_indented(operation.beside, 20),
     )
     exec(compile(source, SOURCE, "exec"), namespace)
-    trio.run(namespace["operation"], WARM_UP, ROUNDS, begin, end)
+    with ExitStack() as stack:
+        namespace["opened"] = stack.enter_context
+        trio.run(namespace["operation"], WARM_UP, ROUNDS, begin, end)
 
 
 def _indented(source: str, spaces: int) -> str:
@@ -108,38 +113,34 @@ CHANNEL = "send, receive = trio.open_memory_channel({})"
 
 # Two sockets of ours that are connected to each other. On TCP a receive that did
 # not fill its buffer has emptied the socket, and the next one waits at once.
-PAIR = "left, right = tsocket.socketpair(); data = bytes(64)"
+PAIR = "left, right = map(opened, tsocket.socketpair()); data = bytes(64)"
 STREAMS = PAIR + "; left, right = map(trio.SocketStream, (left, right))"
 UDP = """\
-left, right = (tsocket.socket(type=tsocket.SOCK_DGRAM) for _ in range(2))
+left, right = (opened(tsocket.socket(type=tsocket.SOCK_DGRAM)) for _ in range(2))
 for each in left, right: await each.bind(("127.0.0.1", 0))
 data, address = bytes(64), right.getsockname()"""
 TCP = """\
-listener = tsocket.socket()
+listener = opened(tsocket.socket())
 await listener.bind(("127.0.0.1", 0))
 listener.listen()
 address = listener.getsockname()"""
-CONNECTED = TCP + """
-left = tsocket.socket()
+CONNECTED = (
+    TCP
+    + """
+left = opened(tsocket.socket())
 await left.connect(address)
-right, _ = await listener.accept()
+right = opened((await listener.accept())[0])
 data = bytes(64)"""
+)
 CONNECTED_STREAMS = CONNECTED + "; left, right = map(trio.SocketStream, (left, right))"
 
 # Connecting a socket of the standard library's lowest level, none of which is
 # written in Python.
 CONNECT = "peer = _socket.socket(); peer.connect(address)"
-# The standard library asks for the name when it makes a socket of a descriptor.
-ACCEPT = {
-    "socket": 1,
-    "connect": 1,
-    "accept4": 1,
-    "getsockname": 1,
-    "close": 2,
-}
+ACCEPT = {"socket": 1, "connect": 1, "accept4": 1, "close": 2}
 
 # Descriptors that the library knows nothing about, one with something to read.
-STRANGERS = "left, right = stdlib.socketpair(); left.send(b'x')"
+STRANGERS = "left, right = map(opened, stdlib.socketpair()); left.send(b'x')"
 
 # All jobs go to one worker; it is looked at like the thread of the run.
 WORKER = "await trio.to_thread.run_sync(sys.setprofile, sys.getprofile())"
@@ -148,11 +149,11 @@ WORKER = "await trio.to_thread.run_sync(sys.setprofile, sys.getprofile())"
 def _kernel() -> Iterator[Operation]:
     low = "await lowlevel."
     yield Operation("checkpoint", "await checkpoint()")
-    yield Operation(
-        "cancel_shielded_checkpoint", low + "cancel_shielded_checkpoint()"
-    )
+    yield Operation("cancel_shielded_checkpoint", low + "cancel_shielded_checkpoint()")
     yield Operation("checkpoint_if_cancelled", low + "checkpoint_if_cancelled()")
-    yield Operation("start_soon", "nursery.start_soon(child); await checkpoint()", CHILD)
+    yield Operation(
+        "start_soon", "nursery.start_soon(child); await checkpoint()", CHILD
+    )
     yield Operation(
         "start_soon, native", "nursery.start_soon(checkpoint); await checkpoint()"
     )
@@ -243,7 +244,9 @@ def _sync() -> Iterator[Operation]:
         held = "await lock.acquire(); await checkpoint(); lock.release()"
         with_ = "async with lock: "
         yield Operation(f"{name}", both, setup)
-        yield Operation(f"{name}, nowait", "lock.acquire_nowait(); lock.release()", setup)
+        yield Operation(
+            f"{name}, nowait", "lock.acquire_nowait(); lock.release()", setup
+        )
         yield Operation(f"{name}, contended", held, setup, beside=held)
         yield Operation(f"{name}, with", with_ + "pass", setup)
         held = with_ + "await checkpoint()"
@@ -348,6 +351,7 @@ def _threads() -> Iterator[Operation]:
             f"token.run_sync_soon({job}); await checkpoint()",
             token,
             calls={"wait": 1},
+            threads=True,
         )
     once = {"wait": 3, "epoll_ctl": 1, "sendto": 1, "recvfrom": 1}
     twice = {"wait": 6, "epoll_ctl": 2, "sendto": 2, "recvfrom": 2}
@@ -365,7 +369,6 @@ ROOMS = [_kernel, _scopes, _time, _sync, _channels, _io, _threads]
 OPERATIONS = {op.name: op for room in ROOMS for op in room()}
 
 
-
 # --- as a program ----------------------------------------------------------
 
 
@@ -379,7 +382,10 @@ def end() -> None:
 
 
 async def serve(high_level: bool) -> None:
-    """Echo 64 bytes at a time; some messages are marks, too."""
+    """Echo 64 bytes at a time. Some messages are marks, too; the second ends it.
+
+    Prints its port, and a line when it waits for a new connection's message.
+    """
 
     async def sockets(sock: trio.socket.SocketType) -> None:
         while data := await sock.recv(4096):
@@ -397,6 +403,7 @@ async def serve(high_level: bool) -> None:
             begin()
         elif data[0] == END[0]:
             end()
+            nursery.cancel_scope.cancel()
 
     listener = trio.socket.socket()
     await listener.bind(("127.0.0.1", 0))
@@ -406,12 +413,16 @@ async def serve(high_level: bool) -> None:
         while True:
             sock, _ = await listener.accept()
             nursery.start_soon(streams if high_level else sockets, sock)
+            await trio.testing.wait_all_tasks_blocked()
+            print(flush=True)
 
 
 BEGIN, END = b"B" * 64, b"E" * 64
 
 
 def main(what: str) -> None:
+    # Whoever is killed here cannot end what he traces.
+    signal.alarm(120)
     if what == "operations":
         for index, operation in enumerate(OPERATIONS.values()):
             perform(operation, partial(begin, index), end)

@@ -143,15 +143,15 @@ def test_generators_of_the_host_stay_the_hosts():
     async def main():
         # Started where no task runs: in an abort function called by the loop.
         def abort(_):
-            drive(theirs)
+            drive(box[0])
             return lowlevel.Abort.SUCCEEDED
 
-        theirs = agen()
+        box = [agen()]
         with trio_c.move_on_after(0.01):
             await lowlevel.wait_task_rescheduled(abort)
         foreign = lowlevel.current_task()._runner.asyncgens.foreign
-        assert foreign == {id(theirs)}
-        del theirs, abort
+        assert foreign == {id(box[0])}
+        box.clear()
         gc.collect()
         assert foreign == set()
 

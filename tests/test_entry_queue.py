@@ -258,7 +258,9 @@ async def test_signal_handler_wakes_the_sleeping_loop():
         signal.SIGUSR1, lambda *_: token.run_sync_soon(came.set, idempotent=True)
     )
     try:
-        threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)).start()
+        threading.Timer(
+            0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)
+        ).start()
         with trio_c.fail_after(30):
             await came.wait()
     finally:
@@ -309,7 +311,9 @@ async def test_jobs_run_in_the_protected_system_task():
     def look():
         seen.append(lowlevel.current_task().name)
         seen.append(lowlevel.currently_ki_protected())
-        seen.append(lowlevel.disable_ki_protection(lambda: lowlevel.currently_ki_protected())())
+        seen.append(
+            lowlevel.disable_ki_protection(lambda: lowlevel.currently_ki_protected())()
+        )
 
     token.run_sync_soon(look)
     await wait_all_tasks_blocked()
@@ -358,8 +362,8 @@ def test_run_that_breaks_down_refuses_jobs_and_drops_the_queued_ones(monkeypatch
     class Thing:
         pass
 
-    thing = Thing()
-    ref = weakref.ref(thing)
+    box = [Thing()]
+    ref = weakref.ref(box[0])
     token = None
 
     class Instrument:
@@ -367,7 +371,7 @@ def test_run_that_breaks_down_refuses_jobs_and_drops_the_queued_ones(monkeypatch
             if token is not None:
                 # Hooks that remove themselves first are not forgiven.
                 lowlevel.remove_instrument(self)
-                token.run_sync_soon(lambda _: None, thing)
+                token.run_sync_soon(lambda _: None, box.pop())
                 raise ValueError
 
     async def main():
@@ -379,8 +383,8 @@ def test_run_that_breaks_down_refuses_jobs_and_drops_the_queued_ones(monkeypatch
         trio_c.run(main, instruments=[Instrument()])
     with pytest.raises(trio_c.RunFinishedError):
         token.run_sync_soon(int)
-    del thing
     gc.collect()
+    assert box == []
     assert ref() is None
 
 

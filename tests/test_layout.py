@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,15 @@ def test_size_limits(tmp_path: Path) -> None:
     errors, remarks = load("check_sizes").check(tmp_path)
     assert [line.split(":")[0] for line in errors] == ["tests/longer.py"]
     assert [line.split(":")[0] for line in remarks] == ["trio_c/long.py"]
+
+
+def test_the_map_names_every_file() -> None:
+    text = (ROOT / "csrc" / "README.md").read_text()
+    files = (ROOT / "csrc").rglob("*.c")
+    missing = [path.name for path in files if "tests" not in path.parts]
+    missing = [name for name in missing if name not in text]
+    assert missing == []
+    # And none that is gone.
+    named = {*re.findall(r"\b(\w+\.[ch])\b", text)}
+    there = {path.name for path in (ROOT / "csrc").rglob("*.[ch]")}
+    assert named - {"Python.h"} <= there

@@ -4,10 +4,9 @@ The functions are native; :mod:`trio_c.to_thread`, :mod:`trio_c.from_thread`
 and :mod:`trio_c.testing` publish them.
 """
 
-from ._native import Event, checkpoint
+from ._native import Event, _threads_idle, checkpoint
 from ._native import ThreadPlaceholder as ThreadPlaceholder
 from ._native import _limiter_local as _limiter_local
-from ._native import _threads_idle
 from ._native import active_thread_count as active_thread_count
 from ._native import current_default_thread_limiter as current_default_thread_limiter
 from ._native import from_thread_check_cancelled as from_thread_check_cancelled

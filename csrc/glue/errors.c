@@ -37,9 +37,13 @@ tc_error_no_context(void)
 PyObject *
 tc_error_attribute_to_no_context(void)
 {
-    if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        return tc_error_no_context();
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return NULL;
     }
+    PyObject *cause = PyErr_GetRaisedException();
+    tc_error_no_context();
+    PyObject *exc = PyErr_GetRaisedException();
+    PyException_SetContext(exc, cause);
+    PyErr_SetRaisedException(exc);
     return NULL;
 }

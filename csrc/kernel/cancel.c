@@ -152,40 +152,43 @@ scope_recalculate(CancelScopeObject *self)
 
 /* --- deadlines ----------------------------------------------------------- */
 
-static int
+/* NaN, which differs from everything, if there is no memory to find out: the
+   run loop will find that out for itself. */
+static double
+scope_next_deadline(RunnerObject *runner)
+{
+    double when;
+    if (tc_deadlines_next(&runner->deadlines, &when) < 0) {
+        PyErr_Clear();
+        return Py_NAN;
+    }
+    return when;
+}
+
+/* Cannot fail, so that no scope can die while it is registered. */
+static void
 scope_update_deadline(CancelScopeObject *self)
 {
     double deadline
         = self->active && !self->cancel_called ? self->deadline : Py_HUGE_VAL;
     if (deadline == self->registered_deadline) {
-        return 0;
+        return;
     }
+    /* Set while active, and only an active scope is registered. */
     RunnerObject *runner = self->runner;
-    if (runner == NULL || runner->closed) {
-        self->registered_deadline = Py_HUGE_VAL;
-        return 0;
-    }
-    double before = 0.0, after = 0.0;
-    if (runner->is_guest
-        && tc_deadlines_next(&runner->deadlines, &before) < 0) {
-        return -1;
-    }
+    int is_watched = runner->is_guest && !runner->closed;
+    double before = is_watched ? scope_next_deadline(runner) : 0.0;
     if (self->registered_deadline != Py_HUGE_VAL) {
         tc_deadlines_remove(&runner->deadlines, self);
+        self->registered_deadline = Py_HUGE_VAL;
     }
-    self->registered_deadline = deadline;
-    if (deadline != Py_HUGE_VAL) {
+    if (deadline != Py_HUGE_VAL && !runner->closed) {
+        self->registered_deadline = deadline;
         tc_deadlines_add(&runner->deadlines, self);
     }
-    if (runner->is_guest) {
-        if (tc_deadlines_next(&runner->deadlines, &after) < 0) {
-            return -1;
-        }
-        if (before != after) {
-            return tc_runner_force_tick(runner);
-        }
+    if (is_watched && before != scope_next_deadline(runner)) {
+        tc_runner_force_tick(runner);
     }
-    return 0;
 }
 
 int
@@ -198,9 +201,7 @@ tc_scope_cancel(CancelScopeObject *self, PyObject *reason)
         self->reason = Py_XNewRef(reason);
     }
     self->cancel_called = 1;
-    if (scope_update_deadline(self) < 0) {
-        return -1;
-    }
+    scope_update_deadline(self);
     return self->active ? scope_recalculate(self) : 0;
 }
 
@@ -224,7 +225,8 @@ int
 tc_scope_set_deadline(CancelScopeObject *self, double deadline)
 {
     self->deadline = deadline;
-    return scope_update_deadline(self);
+    scope_update_deadline(self);
+    return 0;
 }
 
 int
@@ -341,7 +343,8 @@ tc_scope_enter(CancelScopeObject *self, TaskObject *task)
     else {
         self->effectively_cancelled = self->cancel_called;
     }
-    return scope_update_deadline(self);
+    scope_update_deadline(self);
+    return 0;
 }
 
 static int
@@ -412,9 +415,7 @@ scope_leave_tree(CancelScopeObject *self)
         }
     }
     self->active = 0;
-    if (scope_update_deadline(self) < 0) {
-        r = -1;
-    }
+    scope_update_deadline(self);
     RunnerObject *runner = self->runner;
     self->runner = NULL;
     Py_XDECREF(parent);
@@ -460,7 +461,7 @@ scope_filter(CancelScopeObject *self, PyObject **exc)
     }
     tc_state *st = self->st;
     if (PyObject_TypeCheck(*exc, st->CancelledType)) {
-        Py_SETREF(self->cancelled_caught, Py_NewRef(Py_True));
+        Py_XSETREF(self->cancelled_caught, Py_NewRef(Py_True));
         Py_CLEAR(*exc);
         return 0;
     }
@@ -473,7 +474,7 @@ scope_filter(CancelScopeObject *self, PyObject **exc)
         return -1;
     }
     if (matched) {
-        Py_SETREF(self->cancelled_caught, Py_NewRef(Py_True));
+        Py_XSETREF(self->cancelled_caught, Py_NewRef(Py_True));
     }
     Py_XSETREF(*exc, rest);
     return 0;
@@ -527,8 +528,13 @@ tc_scope_close(CancelScopeObject *self, PyObject *exc, PyObject **remaining)
             goto done;
         }
     }
+    /* Abort functions may run in there: keep an error of ours out of it. */
+    PyObject *failure = PyErr_GetRaisedException();
     if (scope_leave_tree(self) < 0) {
         r = -1;
+    }
+    if (failure != NULL) {
+        PyErr_SetRaisedException(failure);
     }
 done:
     if (r == 0 && *remaining == NULL) {

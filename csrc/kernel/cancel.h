@@ -40,9 +40,12 @@ struct CancelScopeObject {
     uint8_t abandoned;           /* by misnesting */
 };
 
+#define TC_PHASE_RANG 2
+
 typedef struct tc_deadlines {
     tc_heap heap;                /* of scopes, through heap_node */
-    tc_heap timers;              /* of sleeping awaitables, u.timer */
+    tc_heap timers;              /* of sleeping awaitables, u.timer; gets
+                                    them to phase TC_PHASE_RANG */
     tc_link fresh;               /* of scopes whose task has not yielded
                                     since the deadline was set */
 } tc_deadlines;
@@ -50,7 +53,7 @@ typedef struct tc_deadlines {
 void tc_deadlines_init(tc_deadlines *d);
 void tc_deadlines_fini(tc_deadlines *d);
 /* Register scope under scope->registered_deadline; take it out again. */
-int tc_deadlines_add(tc_deadlines *d, CancelScopeObject *scope);
+void tc_deadlines_add(tc_deadlines *d, CancelScopeObject *scope);
 void tc_deadlines_remove(tc_deadlines *d, CancelScopeObject *scope);
 /* Earliest deadline or +inf. -1 with MemoryError. */
 int tc_deadlines_is_empty(tc_deadlines *d);

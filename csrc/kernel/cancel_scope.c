@@ -458,13 +458,91 @@ scope_get_status(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+scope_get_reason(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *reason = ((CancelScopeObject *)op)->reason;
+    return Py_NewRef(reason != NULL ? reason : Py_None);
+}
+
+static int
+scope_set_reason(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (value == NULL || value == Py_None) {
+        Py_CLEAR(self->reason);
+        return 0;
+    }
+    if (!Py_IS_TYPE(value, self->st->CancelReasonType)) {
+        PyErr_Format(PyExc_TypeError, "expected a CancelReason, got %s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    Py_XSETREF(self->reason, Py_NewRef(value));
+    return 0;
+}
+
+/* --- copying and pickling ----------------------------------------------- */
+
+/* All but its place in a tree: the copy of an active scope has been used. */
+static PyObject *
+scope_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    PyObject *raw = self->raw != NULL
+                        ? Py_NewRef(self->raw)
+                        : PyTuple_Pack(3, Py_None, Py_None, Py_None);
+    if (raw == NULL) {
+        return NULL;
+    }
+    PyObject *caught = self->cancelled_caught;
+    return Py_BuildValue("ddiiiONO", self->deadline, self->relative_deadline,
+                         self->shield, self->entered, self->cancel_called,
+                         self->reason != NULL ? self->reason : Py_None, raw,
+                         caught != NULL ? caught : Py_False);
+}
+
+static PyObject *
+scope_setstate(PyObject *op, PyObject *state)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    double deadline, relative;
+    int shield, entered, cancel_called;
+    PyObject *reason, *raw, *caught;
+    if (!PyTuple_Check(state)) {
+        PyErr_SetString(PyExc_TypeError, "state must be a tuple");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(state, "ddpppOO!O:__setstate__", &deadline,
+                          &relative, &shield, &entered, &cancel_called,
+                          &reason, &PyTuple_Type, &raw, &caught)) {
+        return NULL;
+    }
+    if (isnan(deadline) || isnan(relative) || self->entered
+        || PyTuple_GET_SIZE(raw) != 3) {
+        PyErr_SetString(PyExc_ValueError, "not the state of a new scope");
+        return NULL;
+    }
+    if (scope_set_reason(op, reason, NULL) < 0) {
+        return NULL;
+    }
+    self->deadline = deadline;
+    self->relative_deadline = relative;
+    self->shield = shield;
+    self->entered = entered;
+    self->cancel_called = cancel_called;
+    Py_XSETREF(self->raw, Py_NewRef(raw));
+    Py_XSETREF(self->cancelled_caught, Py_NewRef(caught));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 scope_repr(PyObject *op)
 {
     CancelScopeObject *self = (CancelScopeObject *)op;
     const char *binding = self->active    ? "active"
                           : self->entered ? "exited"
                                           : "unbound";
-    char state[80] = "";
+    char state[400] = "";  /* fits the largest double in full */
     if (self->cancel_called) {
         strcpy(state, ", cancelled");
     }
@@ -570,6 +648,7 @@ static PyGetSetDef scope_getset[] = {
      PyDoc_STR("Has the scope been cancelled, or its deadline passed?"),
      NULL},
     {"_cancel_status", scope_get_status, NULL, NULL, NULL},
+    {"_cancel_reason", scope_get_reason, scope_set_reason, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -577,8 +656,6 @@ static PyMemberDef scope_members[] = {
     {"cancelled_caught", T_OBJECT,
      offsetof(CancelScopeObject, cancelled_caught), 0,
      PyDoc_STR("Did this scope swallow a Cancelled?")},
-    {"_cancel_reason", T_OBJECT, offsetof(CancelScopeObject, reason), 0,
-     NULL},
     {"_registered_deadline", T_DOUBLE,
      offsetof(CancelScopeObject, registered_deadline), READONLY, NULL},
     {"_has_been_entered", T_BOOL, offsetof(CancelScopeObject, entered),
@@ -591,6 +668,8 @@ static PyMemberDef scope_members[] = {
 };
 
 static PyMethodDef scope_methods[] = {
+    {"__getstate__", scope_getstate, METH_NOARGS, NULL},
+    {"__setstate__", scope_setstate, METH_O, NULL},
     TC_FINAL_METHOD,
     {NULL, NULL, 0, NULL},
 };

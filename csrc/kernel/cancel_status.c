@@ -51,19 +51,25 @@ cancel_status_get_children(PyObject *op, void *Py_UNUSED(closure))
 {
     CancelScopeObject *scope = cancel_status_scope(op);
     PyObject *children = PySet_New(NULL);
-    if (children == NULL) {
-        return NULL;
-    }
-    for (tc_link *l = scope->children.next; l != &scope->children;
+    PyObject *scopes = PyList_New(0);
+    int r = children == NULL || scopes == NULL ? -1 : 0;
+    /* First the scopes: making a view can set off the garbage collector, and
+       whatever that runs can change the tree. */
+    for (tc_link *l = scope->children.next; r == 0 && l != &scope->children;
          l = l->next) {
+        r = PyList_Append(scopes,
+                          (PyObject *)TC_CONTAINER_OF(l, CancelScopeObject,
+                                                      sibling_link));
+    }
+    for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(scopes); i++) {
         PyObject *child = tc_cancel_status_new(
-            scope->st, TC_CONTAINER_OF(l, CancelScopeObject, sibling_link));
-        if (child == NULL || PySet_Add(children, child) < 0) {
-            Py_XDECREF(child);
-            Py_DECREF(children);
-            return NULL;
-        }
-        Py_DECREF(child);
+            scope->st, (CancelScopeObject *)PyList_GET_ITEM(scopes, i));
+        r = child == NULL ? -1 : PySet_Add(children, child);
+        Py_XDECREF(child);
+    }
+    Py_XDECREF(scopes);
+    if (r < 0) {
+        Py_CLEAR(children);
     }
     return children;
 }

@@ -103,7 +103,21 @@ cancel_reason_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
+static PyObject *
+cancel_reason_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    CancelReasonObject *self = (CancelReasonObject *)op;
+    return Py_BuildValue("O(OOO)", Py_TYPE(op), self->source,
+                         self->source_task, self->reason);
+}
+
+static PyMethodDef cancel_reason_methods[] = {
+    {"__reduce__", cancel_reason_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot cancel_reason_slots[] = {
+    {Py_tp_methods, cancel_reason_methods},
     {Py_tp_new, cancel_reason_tp_new},
     {Py_tp_dealloc, cancel_reason_dealloc},
     {Py_tp_traverse, cancel_reason_traverse},
@@ -127,6 +141,7 @@ typedef struct {
     PyObject *source;        /* owned, as in CancelReason */
     PyObject *source_task;   /* owned */
     PyObject *reason;        /* owned */
+    PyObject *weakrefs;
 } CancelledObject;
 
 /* The three are borrowed; NULL: the default. */
@@ -275,6 +290,9 @@ cancelled_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    if (((CancelledObject *)op)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
     cancelled_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
@@ -292,6 +310,8 @@ static PyMemberDef cancelled_members[] = {
     {"source_task", T_OBJECT, offsetof(CancelledObject, source_task), 0,
      NULL},
     {"reason", T_OBJECT, offsetof(CancelledObject, reason), 0, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CancelledObject, weakrefs),
+     READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -30,12 +30,20 @@ tc_context_task(tc_state *st)
     return task != NULL && task->runner->st == st ? task : NULL;
 }
 
+static void
+context_missing(const char *what)
+{
+    PyErr_Format(PyExc_AttributeError,
+                 "'RunContext' object has no attribute '%s'", what);
+    tc_error_attribute_to_no_context();
+}
+
 RunnerObject *
 tc_context_need_runner(tc_state *st)
 {
     RunnerObject *runner = tc_context_runner(st);
     if (runner == NULL) {
-        tc_error_no_context();
+        context_missing("runner");
     }
     return runner;
 }
@@ -45,7 +53,7 @@ tc_context_need_task(tc_state *st)
 {
     TaskObject *task = tc_context_task(st);
     if (task == NULL) {
-        tc_error_no_context();
+        context_missing("task");
     }
     return task;
 }

@@ -38,12 +38,11 @@ tc_deadlines_fini(tc_deadlines *d)
     tc_heap_fini(&d->timers);
 }
 
-int
+void
 tc_deadlines_add(tc_deadlines *d, CancelScopeObject *scope)
 {
     scope->heap_node.key = scope->registered_deadline;
     tc_list_append(&d->fresh, &scope->fresh_link);
-    return 0;
 }
 
 void
@@ -133,6 +132,7 @@ deadlines_expire_timers(tc_deadlines *d, double now)
         }
         AwaitableObject *aw = TC_CONTAINER_OF(top, AwaitableObject, u.timer);
         tc_heap_remove(&d->timers, top);
+        aw->phase = TC_PHASE_RANG;
         fired = 1;
         if (tc_task_wake(aw->task) < 0) {
             return -1;

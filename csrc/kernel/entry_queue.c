@@ -39,6 +39,7 @@ struct EntryQueueObject {
     int old_wakeup_fd;       /* what signals wrote to before this run */
     AwaitableObject *waiter; /* borrowed from the task */
     int woken_by_flag;       /* nothing was polled when the task was woken */
+    tc_link guests;          /* of tc_queue_guests, borrowed */
     PyObject *weakrefs;
 };
 
@@ -233,6 +234,12 @@ tc_entry_queue_run_sync_soon(EntryQueueObject *self, const char *fname,
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+void
+tc_entry_queue_add_guest(EntryQueueObject *self, tc_queue_guest *guest)
+{
+    tc_list_append(&self->guests, &guest->link);
 }
 
 /* --- what the run loop asks -------------------------------------------- */
@@ -467,6 +474,7 @@ tc_entry_queue_new(tc_state *st)
     self->old_wakeup_fd = NOT_INSTALLED;
     self->waiter = NULL;
     self->woken_by_flag = 0;
+    tc_list_init(&self->guests);
     self->weakrefs = NULL;
     int r = tc_jobs_init(&self->jobs);
     TC_LIVE_ADD(st, EntryQueueType);
@@ -496,9 +504,15 @@ tc_entry_queue_close(EntryQueueObject *self)
         Py_XDECREF(done);
     }
     entry_queue_close_pair(self);
-    /* Only a run that broke down leaves jobs behind. */
+    /* Only a run that broke down leaves jobs and guests behind. */
     PyObject *exc = PyErr_GetRaisedException();
     tc_jobs_discard(&self->jobs);
+    tc_link *link;
+    while ((link = tc_list_first(&self->guests)) != NULL) {
+        tc_queue_guest *guest = TC_CONTAINER_OF(link, tc_queue_guest, link);
+        tc_list_remove(link);
+        guest->run_over(guest);
+    }
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
@@ -551,6 +565,8 @@ entry_queue_dealloc(PyObject *op)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
+    /* Guests hold the queue. */
+    assert(tc_list_is_empty(&self->guests));
     if (self->jobs.lock != NULL) {
         entry_queue_close_pair(self);
         tc_jobs_fini(&self->jobs);

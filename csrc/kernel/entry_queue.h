@@ -23,6 +23,16 @@ PyObject *tc_entry_queue_run_sync_soon(EntryQueueObject *q,
 /* Queue native->run(obj); takes a reference to obj. 0 or -1. */
 int tc_entry_queue_push_native(EntryQueueObject *q,
                                const tc_native_job *native, PyObject *obj);
+/* Somebody who must know when the run ends without having come back to him.
+   Embedded; loop thread only. */
+typedef struct tc_queue_guest {
+    tc_link link;
+    /* The run has ended. Unlinked already; may run Python, raises nothing. */
+    void (*run_over)(struct tc_queue_guest *self);
+} tc_queue_guest;
+
+/* Link the guest; he unlinks himself with tc_list_remove(). */
+void tc_entry_queue_add_guest(EntryQueueObject *q, tc_queue_guest *guest);
 /* The loop is about to block (1), or is back (0): only in between does a new
    job write to the wake-up descriptor. Set 1 first, then ask is_flagged, and
    do not block if so. */

@@ -104,6 +104,24 @@ tc_gil_pause(void)
 }
 
 int
+tc_gil_after_fork(tc_state *st)
+{
+    tc_gil *gil = st->gil;
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    if (lock == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    /* The old lock may be held, and the old list be on the stacks, of threads
+       that are not here. */
+    gil->lock = lock;
+    tc_list_init(&gil->waiting);
+    atomic_store(&gil->wanted, 0);
+    atomic_store(&gil->n_waiting, 0);
+    return 0;
+}
+
+int
 tc_gil_register(tc_state *st)
 {
     tc_gil *gil = PyMem_RawCalloc(1, sizeof(tc_gil));

@@ -41,6 +41,9 @@ void tc_gil_yield(tc_state *st);
    it: for threads that do not announce themselves. */
 void tc_gil_pause(void);
 
+/* In a forked child, where there is no other thread. 0 or -1. */
+int tc_gil_after_fork(tc_state *st);
+
 int tc_gil_register(tc_state *st);
 void tc_gil_free(tc_state *st);
 

@@ -27,7 +27,7 @@
 /* How long a busy loop may go without looking for I/O. */
 #define POLL_INTERVAL 50e-6
 
-enum { FRESH, WAITING, FINISHED };
+enum { FRESH, WAITING, RUNNING, FINISHED };
 enum { NOT_PRIMED, PRIMED_IDLE, PRIMED_JUMP };
 
 LoopObject *
@@ -225,6 +225,12 @@ loop_order_batch(RunnerObject *runner)
     }
     for (Py_ssize_t i = 0; result == 0 && i < runner->n_batch; i++) {
         PyObject *task = Py_NewRef(PyList_GET_ITEM(list, i));
+        if (!Task_CheckExact(runner->st, task)) {
+            PyErr_SetString(PyExc_TypeError, "batch must hold tasks");
+            Py_DECREF(task);
+            result = -1;
+            break;
+        }
         Py_SETREF(runner->batch[i], (TaskObject *)task);
     }
     Py_DECREF(list);
@@ -329,8 +335,9 @@ static int
 loop_advance(LoopObject *self, Py_ssize_t n_events)
 {
     RunnerObject *runner = self->runner;
-    if (self->state == FRESH) {
-        self->state = WAITING;
+    int is_fresh = self->state == FRESH;
+    self->state = RUNNING;
+    if (is_fresh) {
         if (loop_prologue(self) < 0) {
             return -1;
         }
@@ -353,6 +360,7 @@ loop_advance(LoopObject *self, Py_ssize_t n_events)
         || loop_io_hook(runner, TC_HOOK_BEFORE_IO_WAIT, self->timeout) < 0) {
         return -1;
     }
+    self->state = WAITING;
     return 1;
 }
 
@@ -370,9 +378,23 @@ tc_loop_crash(LoopObject *self)
     tc_runner_close(runner);
 }
 
+/* A guest's host may call us back at any time, even from inside a task. */
+static int
+loop_check_idle(LoopObject *self)
+{
+    if (self->state == RUNNING) {
+        PyErr_SetString(PyExc_ValueError, "the run loop is running already");
+        return -1;
+    }
+    return 0;
+}
+
 int
 tc_loop_resume(LoopObject *self, Py_ssize_t n_events)
 {
+    if (loop_check_idle(self) < 0) {
+        return -1;
+    }
     Py_INCREF(self);
     int r = loop_advance(self, n_events);
     if (r < 0) {
@@ -448,6 +470,9 @@ loop_crash_method(PyObject *op, PyObject *exc)
     LoopObject *self = (LoopObject *)op;
     if (!PyExceptionInstance_Check(exc)) {
         PyErr_SetString(PyExc_TypeError, "crash() takes an exception");
+        return NULL;
+    }
+    if (loop_check_idle(self) < 0) {
         return NULL;
     }
     PyErr_SetRaisedException(Py_NewRef(exc));

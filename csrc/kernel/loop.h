@@ -18,7 +18,7 @@ struct LoopObject {
     PyObject *args;          /* owned tuple; NULL once started */
     double timeout;          /* of the wait it stopped at, seconds */
     double cushion;          /* what it is primed with, if IDLE */
-    uint8_t state;           /* fresh, waiting, finished */
+    uint8_t state;           /* fresh, waiting, running, finished */
     uint8_t primed;          /* no, IDLE, JUMP */
     uint8_t host_owns_wakeup_fd;
 };
@@ -29,7 +29,7 @@ LoopObject *tc_loop_new(RunnerObject *runner, PyObject *async_fn,
 /* Run until the next wait. n_events: what the wait brought (0 the first
    time). 1: waiting, see timeout; 0: the run is over and torn down, its
    outcome is in the runner; -1: it crashed and is torn down, TrioInternalError
-   is raised. */
+   is raised (or ValueError, with nothing changed, if it is running). */
 int tc_loop_resume(LoopObject *loop, Py_ssize_t n_events);
 
 /* End a run whose I/O wait raised: the exception stays raised, torn down

@@ -5,6 +5,8 @@
  *   down: nobody waits for ever.
  * - What was asked for runs in the asking thread's context, unprotected from
  *   Ctrl-C: an interrupt ends up in the asking thread.
+ * - Queued, a request belongs to the queue (which discards it if it must);
+ *   from then on it is the queue's guest until it is answered.
  * - A waiter that is interrupted leaves; the request is served all the same.
  */
 #include "request.h"
@@ -16,6 +18,7 @@
 #include "gil.h"
 #include "ki.h"
 #include "runner.h"
+#include "thread_cache.h"
 #include "token.h"
 #include "trap.h"
 
@@ -28,6 +31,7 @@ request_set_answered(ThreadRequestObject *self)
 {
     assert(!self->is_answered);
     self->is_answered = 1;
+    tc_list_remove(&self->guest.link);
     PyThread_release_lock(self->answered);
 }
 
@@ -52,6 +56,9 @@ tc_request_give_up(ThreadRequestObject *self, const char *why)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    /* What there was to be answered will not be. */
+    Py_CLEAR(self->value);
+    Py_CLEAR(self->error);
     PyErr_SetString(self->st->exc_RunFinishedError, why);
     tc_request_answer_error(self);
     if (exc != NULL) {
@@ -186,6 +193,16 @@ request_discard(PyObject *op)
     tc_request_give_up((ThreadRequestObject *)op, request_too_late);
 }
 
+static void
+request_run_over(tc_queue_guest *guest)
+{
+    ThreadRequestObject *self
+        = TC_CONTAINER_OF(guest, ThreadRequestObject, guest);
+    Py_INCREF(self);
+    tc_request_give_up(self, request_too_late);
+    Py_DECREF(self);
+}
+
 static int
 request_run_queued(PyObject *op)
 {
@@ -204,6 +221,7 @@ request_spawn(PyObject *op)
     if (runner == NULL) {
         return -1;
     }
+    tc_entry_queue_add_guest(self->queue, &self->guest);
     if (tc_runner_spawn_system(runner, op, NULL, 0, self->fn, self->context)
         == NULL) {
         int closed = PyErr_ExceptionMatches(PyExc_RuntimeError);
@@ -231,6 +249,7 @@ request_to_host(PyObject *op)
                                  "stopped waiting");
         return 0;
     }
+    tc_entry_queue_add_guest(self->queue, &self->guest);
     return tc_task_reschedule_checked(task->runner, task, Py_NewRef(op),
                                       NULL);
 }
@@ -241,8 +260,9 @@ static const tc_native_job request_host_job
 /* --- asking ------------------------------------------------------------ */
 
 static ThreadRequestObject *
-request_new(tc_state *st, ThreadJobObject *job, PyObject *fn,
-            PyObject *const *args, Py_ssize_t nargs, int is_async)
+request_new(tc_state *st, EntryQueueObject *queue, ThreadJobObject *job,
+            PyObject *fn, PyObject *const *args, Py_ssize_t nargs,
+            int is_async)
 {
     ThreadRequestObject *self
         = PyObject_GC_New(ThreadRequestObject, st->ThreadRequestType);
@@ -251,6 +271,9 @@ request_new(tc_state *st, ThreadJobObject *job, PyObject *fn,
     }
     self->st = st;
     self->job = (ThreadJobObject *)Py_XNewRef((PyObject *)job);
+    self->queue = (EntryQueueObject *)Py_NewRef((PyObject *)queue);
+    tc_list_init(&self->guest.link);
+    self->guest.run_over = request_run_over;
     self->fn = Py_NewRef(fn);
     self->saved_context = self->value = self->error = NULL;
     self->is_async = (uint8_t)is_async;
@@ -295,12 +318,13 @@ request_wait(ThreadRequestObject *self)
 
 /* Queue it, wait, hand out the answer. */
 static PyObject *
-request_ask(ThreadRequestObject *self, EntryQueueObject *queue)
+request_ask(ThreadRequestObject *self)
 {
     const tc_native_job *how = self->job != NULL ? &request_host_job
                                : self->is_async  ? &request_async_job
                                                  : &request_sync_job;
-    if (tc_entry_queue_push_native(queue, how, (PyObject *)self) < 0
+    if (tc_thread_cache_load(self->st) < 0
+        || tc_entry_queue_push_native(self->queue, how, (PyObject *)self) < 0
         || request_wait(self) < 0) {
         return NULL;
     }
@@ -362,14 +386,11 @@ request_from_thread(tc_state *st, const char *fname, const char *fn_name,
         job = NULL;
     }
     ThreadRequestObject *self
-        = request_new(st, job, a[0], rest, n_rest, is_async);
+        = request_new(st, token->queue, job, a[0], rest, n_rest, is_async);
     if (self == NULL) {
         return NULL;
     }
-    EntryQueueObject *queue = token->queue;
-    Py_INCREF(queue);
-    PyObject *result = request_ask(self, queue);
-    Py_DECREF(queue);
+    PyObject *result = request_ask(self);
     Py_DECREF(self);
     return result;
 }
@@ -424,6 +445,7 @@ request_traverse(PyObject *op, visitproc visit, void *arg)
     ThreadRequestObject *self = (ThreadRequestObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)self->job);
+    Py_VISIT((PyObject *)self->queue);
     Py_VISIT(self->fn);
     Py_VISIT(self->args);
     Py_VISIT(self->context);
@@ -450,8 +472,10 @@ request_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     TC_LIVE_SUB(self->st, ThreadRequestType);
+    tc_list_remove(&self->guest.link);
     request_clear(op);
     Py_CLEAR(self->job);
+    Py_CLEAR(self->queue);
     Py_CLEAR(self->fn);
     Py_CLEAR(self->args);
     Py_CLEAR(self->context);

@@ -4,7 +4,8 @@
 
 #include "../glue/awaitable.h"
 #include "context.h"
-#include "threads.h"
+#include "entry_queue.h"
+#include "thread_job.h"
 
 /* Made by the asking thread, which waits for `answered`. From when it is
    queued until then it belongs to the thread of the run. */
@@ -20,6 +21,9 @@ typedef struct ThreadRequestObject {
     PyThread_type_lock answered;  /* owned; held until there is an answer */
     PyObject *value;         /* owned or NULL: the answer, or */
     PyObject *error;         /* owned or NULL: its exception */
+    EntryQueueObject *queue; /* owned: of the run that is asked */
+    tc_queue_guest guest;    /* in queue, from when somebody begins to serve
+                                it until there is an answer */
     uint8_t is_async;
     uint8_t is_answered;
 } ThreadRequestObject;

@@ -12,6 +12,7 @@
 #include "io.h"
 #include "loop.h"
 #include "nursery.h"
+#include "runner_close.h"
 #include "runner_new.h"
 #include "runner_view.h"
 #include "sniffio.h"
@@ -180,6 +181,9 @@ run_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     PyObject *result = NULL;
     if (runner != NULL) {
         result = run_guarded(runner, a[0], call_args);
+        if (!runner->closed) {
+            tc_runner_close(runner);  /* it could not even start */
+        }
         Py_DECREF(runner);
     }
     Py_DECREF(call_args);
@@ -223,6 +227,9 @@ start_guest_loop_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     /* While a guest run lasts its loop is never known to be awake. */
     tc_entry_queue_set_sleeping(runner->entry_queue, 1);
     LoopObject *loop = tc_loop_new(runner, a[0], a[1], host_owns);
+    if (loop == NULL) {
+        tc_runner_close(runner);
+    }
     Py_DECREF(runner);
     return (PyObject *)loop;
 }

@@ -155,7 +155,6 @@ tc_runner_close(RunnerObject *self)
     }
     Py_INCREF(self);
     PyObject *failure = PyErr_GetRaisedException();
-    int had_failure = failure != NULL;
     if (self->io != NULL) {
         tc_io_close(self->io);
     }
@@ -179,8 +178,11 @@ tc_runner_close(RunnerObject *self)
         runner_note_failure(&failure);
     }
     self->closed = 1;
-    if (tc_thread_slots.runner == self) {
+    if (tc_thread_slots.task != NULL
+        && tc_thread_slots.task->runner == self) {
         tc_context_set_task(NULL);
+    }
+    if (tc_thread_slots.runner == self) {
         tc_context_set_runner(NULL);
     }
     /* Only now: with protection gone, no Ctrl-C can become pending any
@@ -212,8 +214,6 @@ tc_runner_close(RunnerObject *self)
     if (failure == NULL) {
         return 0;
     }
-    /* An after_run hook or a close that fails must not be lost. */
-    (void)had_failure;
     PyErr_SetRaisedException(failure);
     return -1;
 }

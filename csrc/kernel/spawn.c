@@ -162,8 +162,14 @@ tc_spawn_task(RunnerObject *runner, PyObject *coro, PyObject *name,
     if (r == 0) {
         r = TC_HOOK(runner, TC_HOOK_TASK_SPAWNED, (PyObject *)task);
     }
-    if (r == 0 && !task->scheduled) {
-        r = tc_task_wake(task);
+    /* It is in the tree: whatever fails, it must run, or its nursery would
+       wait for ever. */
+    PyObject *failure = PyErr_GetRaisedException();
+    if (!task->scheduled && tc_task_wake(task) < 0) {
+        r = -1;
+    }
+    if (failure != NULL) {
+        PyErr_SetRaisedException(failure);
     }
     return r < 0 ? NULL : task;
 }

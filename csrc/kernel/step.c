@@ -105,12 +105,16 @@ tc_runner_task_exited(RunnerObject *runner, TaskObject *task, PyObject *value,
 {
     PyObject *error = NULL;      /* owned; replaces exc */
     int r = -1;
+    if (!task->scheduled
+        && (step_abandon_nurseries(task) < 0
+            || tc_task_break_lots(task) < 0)) {
+        return -1;
+    }
+    /* Abort functions and instruments have run: they may have scheduled it,
+       too. The ready queue has no room for tasks that have ended. */
     if (task->exited || task->scheduled) {
         PyErr_SetString(runner->st->exc_TrioInternalError,
                         "a task ended that was also scheduled to run");
-        return -1;
-    }
-    if (step_abandon_nurseries(task) < 0 || tc_task_break_lots(task) < 0) {
         return -1;
     }
     if (task->nursery != NULL

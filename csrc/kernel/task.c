@@ -72,11 +72,14 @@ tc_task_name(TaskObject *self)
 PyObject *
 tc_task_repr(TaskObject *self)
 {
-    PyObject *name = tc_task_name(self);
+    PyObject *name = Py_XNewRef(tc_task_name(self));
     if (name == NULL) {
         return NULL;
     }
-    return PyUnicode_FromFormat("<Task %R at %p>", name, (void *)self);
+    PyObject *text
+        = PyUnicode_FromFormat("<Task %R at %p>", name, (void *)self);
+    Py_DECREF(name);
+    return text;
 }
 
 static PyObject *
@@ -175,12 +178,11 @@ tc_task_reschedule_checked(RunnerObject *runner, TaskObject *task,
 static int
 task_abort(TaskObject *self, tc_abort *why)
 {
-    AwaitableObject *waiting = self->waiting;
+    AwaitableObject *waiting
+        = (AwaitableObject *)Py_NewRef((PyObject *)self->waiting);
     tc_abort_result result;
     if (waiting->op->abort != NULL) {
-        Py_INCREF(waiting);
         result = waiting->op->abort(waiting, why);
-        Py_DECREF(waiting);
     }
     else {
         if (waiting->op->abandon != NULL) {
@@ -188,13 +190,14 @@ task_abort(TaskObject *self, tc_abort *why)
         }
         result = TC_ABORT_SUCCEEDED;
     }
-    if (result == TC_ABORT_ERROR) {
-        return -1;
-    }
     /* One attempt per wait, whether it worked or not. */
-    if (self->waiting == waiting) {
+    if (result != TC_ABORT_ERROR && self->waiting == waiting) {
         self->waiting = NULL;
         Py_DECREF(waiting);
+    }
+    Py_DECREF(waiting);
+    if (result == TC_ABORT_ERROR) {
+        return -1;
     }
     if (result == TC_ABORT_FAILED) {
         return 0;
@@ -258,6 +261,45 @@ task_set_name(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     Py_XSETREF(((TaskObject *)op)->name,
                Py_NewRef(value != NULL ? value : Py_None));
     return 0;
+}
+
+/* Assignable, not deletable: the run loop relies on there being one. */
+static int
+task_set_part(PyObject **slot, PyObject *value, const char *name)
+{
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "cannot delete attribute '%s'",
+                     name);
+        return -1;
+    }
+    Py_XSETREF(*slot, Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+task_get_coro(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *coro = ((TaskObject *)op)->coro;
+    return Py_NewRef(coro != NULL ? coro : Py_None);
+}
+
+static int
+task_set_coro(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return task_set_part(&((TaskObject *)op)->coro, value, "coro");
+}
+
+static PyObject *
+task_get_context(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *context = ((TaskObject *)op)->context;
+    return Py_NewRef(context != NULL ? context : Py_None);
+}
+
+static int
+task_set_context(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return task_set_part(&((TaskObject *)op)->context, value, "context");
 }
 
 static PyObject *
@@ -342,12 +384,7 @@ task_set_schedule_points(PyObject *op, PyObject *value,
                          void *Py_UNUSED(closure))
 {
     TaskObject *self = (TaskObject *)op;
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError,
-                        "cannot delete attribute '_schedule_points'");
-        return -1;
-    }
-    if (PyLong_CheckExact(value)) {
+    if (value != NULL && PyLong_CheckExact(value)) {
         int overflow;
         long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (!overflow) {
@@ -356,8 +393,8 @@ task_set_schedule_points(PyObject *op, PyObject *value,
             return 0;
         }
     }
-    Py_XSETREF(self->schedule_points_object, Py_NewRef(value));
-    return 0;
+    return task_set_part(&self->schedule_points_object, value,
+                         "_schedule_points");
 }
 
 static PyObject *
@@ -455,6 +492,12 @@ task_dealloc(PyObject *op)
 }
 
 static PyGetSetDef task_getset[] = {
+    {"coro", task_get_coro, task_set_coro,
+     PyDoc_STR("The coroutine that the run loop resumes; assignable."), NULL},
+    {"context", task_get_context, task_set_context,
+     PyDoc_STR("The contextvars.Context its steps run in; assignable, from\n"
+               "the next step on."),
+     NULL},
     {"name", task_get_name, task_set_name,
      PyDoc_STR("The task's name, for people; assignable."), NULL},
     {"parent_nursery", task_get_parent_nursery, NULL,
@@ -481,11 +524,6 @@ static PyGetSetDef task_getset[] = {
 };
 
 static PyMemberDef task_members[] = {
-    {"coro", T_OBJECT, offsetof(TaskObject, coro), 0,
-     PyDoc_STR("The coroutine that the run loop resumes; assignable.")},
-    {"context", T_OBJECT, offsetof(TaskObject, context), 0,
-     PyDoc_STR("The contextvars.Context its steps run in; assignable, from\n"
-               "the next step on.")},
     {"_runner", T_OBJECT, offsetof(TaskObject, runner), READONLY, NULL},
     {"_counter", T_ULONGLONG, offsetof(TaskObject, counter), READONLY, NULL},
     {"_cancel_points", T_LONGLONG, offsetof(TaskObject, cancel_points), 0,

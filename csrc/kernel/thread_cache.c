@@ -19,7 +19,7 @@
 #include "../glue/args.h"
 #include "../glue/function.h"
 #include "gil.h"
-#include "threads.h"
+#include "thread_job.h"
 
 #include <pthread.h>
 
@@ -58,6 +58,12 @@ thread_cache_module(tc_state *st)
         Py_XSETREF(st->thread_cache, module);
     }
     return st->thread_cache;
+}
+
+int
+tc_thread_cache_load(tc_state *st)
+{
+    return thread_cache_module(st) == NULL ? -1 : 0;
 }
 
 /* --- names of threads -------------------------------------------------- */
@@ -519,11 +525,13 @@ thread_cache_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (lock == NULL) {
         return PyErr_NoMemory();
     }
+    if (tc_gil_after_fork(self->st) < 0) {
+        PyThread_free_lock(lock);
+        return NULL;
+    }
     /* The old one may be held by a thread that is not here. */
     self->lock = lock;
-    while (!tc_list_is_empty(&self->idle)) {
-        tc_list_remove(tc_list_first(&self->idle));
-    }
+    tc_list_init(&self->idle);
     Py_RETURN_NONE;
 }
 

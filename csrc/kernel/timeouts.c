@@ -69,11 +69,18 @@ sleep_resume(AwaitableObject *self)
     if (self->flags) {
         return tc_checkpoint_step(self, NULL, NULL);
     }
+    /* A no-op unless resumed by somebody who is not the timer. */
+    sleep_abandon(self);
     if (tc_trap_resume(self, NULL) < 0) {
         return TC_ERROR;
     }
+    if (self->phase != TC_PHASE_RANG) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Should never have been rescheduled!");
+        return TC_ERROR;
+    }
     CancelScopeObject *scope = self->task->scope;
-    if (scope->effectively_cancelled) {
+    if (scope != NULL && scope->effectively_cancelled) {
         PyObject *exc = tc_cancelled_new(self->st, scope->reason);
         if (exc != NULL) {
             tc_error_raise(exc);
@@ -436,7 +443,9 @@ fail_exit_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
     if (result != Py_True) {
         goto done;
     }
-    int caught = PyObject_IsTrue(scope->cancelled_caught);
+    int caught = scope->cancelled_caught == NULL
+                     ? 0
+                     : PyObject_IsTrue(scope->cancelled_caught);
     if (caught) {
         Py_CLEAR(result);
         if (caught > 0) {

@@ -71,13 +71,15 @@ tc_trap_checkpoint(AwaitableObject *self, TaskObject *task)
    None; value may be NULL to drop it), or -1 with the exception raised. */
 int tc_trap_resume(AwaitableObject *self, PyObject **value);
 
-/* Has `task` a cancellation or Ctrl-C to see? */
+/* Has `task` a cancellation or Ctrl-C to see? One that is just ending, or is
+   being moved, is under no scope. */
 static inline int
 tc_trap_is_cancelled(TaskObject *task)
 {
-    return task->scope->effectively_cancelled
-           || (task->runner->ki_pending
-               && task == task->runner->main_task);
+    return task->scope != NULL
+           && (task->scope->effectively_cancelled
+               || (task->runner->ki_pending
+                   && task == task->runner->main_task));
 }
 
 /* checkpoint_if_cancelled as a part of other operations. In phase 0:

@@ -222,15 +222,11 @@ tc_checkpoint_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
                    PyObject **Py_UNUSED(result))
 {
     if (self->phase == 0) {
-        TaskObject *task = tc_trap_task(self);
-        if (task == NULL) {
-            /* Upstream yields before it looks for a task; driven by hand
-               outside a run, the first step must yield too. */
-            self->phase = 1;
-            return TC_YIELD;
-        }
+        /* Upstream yields before it looks for a task; driven by hand outside
+           a run, the first step must yield too. */
+        TaskObject *task = tc_context_task(self->st);
         self->phase = 1;
-        return tc_trap_checkpoint(self, task);
+        return task == NULL ? TC_YIELD : tc_trap_checkpoint(self, task);
     }
     if (tc_trap_resume(self, NULL) < 0) {
         return TC_ERROR;
@@ -285,6 +281,9 @@ static tc_abort_result
 wait_abort(AwaitableObject *self, tc_abort *why)
 {
     tc_state *st = self->st;
+    if (self->value == Py_None) {
+        return TC_ABORT_FAILED;  /* a wait that nothing aborts */
+    }
     PyObject *abort_enum = tc_traps_abort_enum(st);
     if (abort_enum == NULL) {
         return TC_ABORT_ERROR;

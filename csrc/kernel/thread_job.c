@@ -1,0 +1,342 @@
+/* thread_job.c - one call of to_thread.run_sync, as its thread sees it.
+ *
+ * Invariants
+ * - While in_thread is set the thread may use what the job holds, so it stays.
+ * - The limiter's token is released exactly once for each time it was got: by
+ *   the job's report to the run, or at once if no thread could be started. A
+ *   run that has ended gets no report.
+ */
+#include "thread_job.h"
+#include "../glue/awaitable.h"
+#include "../glue/errors.h"
+#include "entry_queue.h"
+#include "task.h"
+
+static _Thread_local ThreadJobObject *job_current;  /* borrowed */
+
+ThreadJobObject *
+tc_thread_current_job(void)
+{
+    return job_current;
+}
+
+/* --- helpers shared with requests -------------------------------------- */
+
+int
+tc_threads_is_coroutine(tc_state *st, PyObject *obj)
+{
+    return PyCoro_CheckExact(obj) || Awaitable_CheckExact(st, obj);
+}
+
+PyObject *
+tc_threads_refuse_coroutine(PyObject *coro, PyObject *fn, const char *format)
+{
+    /* Nothing of it has run, so this runs nothing; and it will not complain
+       that it was never awaited. */
+    PyObject *closed = PyObject_CallMethod(coro, "close", NULL);
+    Py_DECREF(coro);
+    if (closed == NULL) {
+        return NULL;
+    }
+    Py_DECREF(closed);
+    PyObject *name = PyObject_GetAttrString(fn, "__qualname__");
+    if (name == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+        name = Py_NewRef(fn);
+    }
+    PyErr_Format(PyExc_TypeError, format, name);
+    Py_DECREF(name);
+    return NULL;
+}
+
+PyObject *
+tc_threads_pack(PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *tuple = PyTuple_New(nargs);
+    for (Py_ssize_t i = 0; tuple != NULL && i < nargs; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    }
+    return tuple;
+}
+
+/* --- a job, in its thread ---------------------------------------------- */
+
+/* fn(*args) in the job's context. */
+static PyObject *
+job_call(ThreadJobObject *self)
+{
+    PyObject *value = NULL;
+    if (PyContext_Enter(self->context) < 0) {
+        return NULL;
+    }
+    value = PyObject_Call(self->fn, self->args, NULL);
+    if (PyContext_Exit(self->context) < 0) {
+        Py_CLEAR(value);
+    }
+    if (value != NULL && tc_threads_is_coroutine(self->st, value)) {
+        value = tc_threads_refuse_coroutine(
+            value, self->fn,
+            "Trio expected a sync function, but %R appears to be "
+            "asynchronous");
+    }
+    return value;
+}
+
+void
+tc_thread_job_run(ThreadJobObject *self)
+{
+    ThreadJobObject *outer = job_current;
+    job_current = self;
+    self->value = job_call(self);
+    job_current = outer;
+    if (self->value == NULL) {
+        self->error = PyErr_GetRaisedException();
+    }
+}
+
+static const tc_native_job job_report_job;
+
+int
+tc_thread_job_deliver(ThreadJobObject *self)
+{
+    if (tc_entry_queue_push_native(self->token->queue, &job_report_job,
+                                   (PyObject *)self) < 0) {
+        /* The run is over; nobody wants to know. */
+        if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    return 0;
+}
+
+/* For a thread cache that somebody has replaced: job() is the function,
+   job(outcome) delivers what it gave. */
+static PyObject *
+job_tp_call(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    ThreadJobObject *self = (ThreadJobObject *)op;
+    PyObject *outcome = NULL;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0)
+        || !PyArg_UnpackTuple(args, "job", 0, 1, &outcome)) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "job takes no keywords");
+        }
+        return NULL;
+    }
+    if (outcome == NULL) {
+        tc_thread_job_run(self);
+        PyObject *value = self->value, *error = self->error;
+        self->value = self->error = NULL;
+        if (error != NULL) {
+            tc_error_reraise(error);
+        }
+        return value;
+    }
+    self->value = PyObject_CallMethodNoArgs(outcome, self->st->str_unwrap);
+    if (self->value == NULL) {
+        self->error = PyErr_GetRaisedException();
+    }
+    if (tc_thread_job_deliver(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- a job, in its run ------------------------------------------------- */
+
+static int
+job_release_token(ThreadJobObject *self)
+{
+    PyObject *done = PyObject_CallMethodOneArg(
+        self->limiter, self->st->str_release_on_behalf_of,
+        (PyObject *)self);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* As a finally block would. */
+int
+tc_thread_job_release_token(ThreadJobObject *self, PyObject *cause)
+{
+    if (cause == NULL) {
+        return job_release_token(self);
+    }
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(cause);
+    int r = job_release_token(self);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    return r;
+}
+
+void
+tc_thread_job_forget(ThreadJobObject *self)
+{
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->fn);
+    Py_CLEAR(self->args);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->limiter);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->abandon_arg);
+}
+
+/* In the entry queue's task: the thread has finished. */
+static int
+job_report(PyObject *op)
+{
+    ThreadJobObject *self = (ThreadJobObject *)op;
+    self->in_thread = 0;
+    if (tc_thread_job_release_token(self, self->error) < 0) {
+        Py_CLEAR(self->value);
+        Py_XSETREF(self->error, PyErr_GetRaisedException());
+    }
+    TaskObject *task = self->task;
+    if (task == NULL) {
+        tc_thread_job_forget(self);
+        return 0;
+    }
+    return tc_task_reschedule_checked(task->runner, task, Py_NewRef(op),
+                                      NULL);
+}
+
+static const tc_native_job job_report_job = {job_report, NULL};
+
+/* --- the type of jobs, which limiters get to see as the borrower ------- */
+
+ThreadJobObject *
+tc_thread_job_new(tc_state *st, PyObject *fn, PyObject *const *args,
+                  Py_ssize_t nargs)
+{
+    ThreadJobObject *self
+        = (ThreadJobObject *)st->ThreadJobType->tp_alloc(st->ThreadJobType,
+                                                         0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->st = st;
+    TC_LIVE_ADD(st, ThreadJobType);
+    atomic_init(&self->cancel, NULL);
+    self->fn = Py_NewRef(fn);
+    self->args = tc_threads_pack(args, nargs);
+    if (self->args == NULL) {
+        Py_CLEAR(self);
+    }
+    return self;
+}
+
+static PyObject *
+job_get_name(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromFormat(
+        "trio.to_thread.run_sync-%llu",
+        (unsigned long long)((ThreadJobObject *)op)->number);
+}
+
+static PyObject *
+job_repr(PyObject *op)
+{
+    PyObject *name = job_get_name(op, NULL);
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *repr
+        = PyUnicode_FromFormat("ThreadPlaceholder(name=%R)", name);
+    Py_DECREF(name);
+    return repr;
+}
+
+static int
+job_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    ThreadJobObject *self = (ThreadJobObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT((PyObject *)self->token);
+    Py_VISIT(self->fn);
+    Py_VISIT(self->args);
+    Py_VISIT(self->context);
+    Py_VISIT(self->name);
+    Py_VISIT(self->abandon_arg);
+    Py_VISIT(self->limiter);
+    Py_VISIT((PyObject *)self->task);
+    Py_VISIT(self->cancels);
+    Py_VISIT(self->value);
+    Py_VISIT(self->error);
+    return 0;
+}
+
+static int
+job_clear(PyObject *op)
+{
+    ThreadJobObject *self = (ThreadJobObject *)op;
+    tc_thread_job_forget(self);
+    Py_CLEAR(self->value);
+    Py_CLEAR(self->error);
+    return 0;
+}
+
+static void
+job_dealloc(PyObject *op)
+{
+    ThreadJobObject *self = (ThreadJobObject *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    TC_LIVE_SUB(self->st, ThreadJobType);
+    job_clear(op);
+    Py_CLEAR(self->cancels);
+    Py_CLEAR(self->token);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef job_getset[] = {
+    {"name", job_get_name, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef job_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(ThreadJobObject, weakrefs),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot job_slots[] = {
+    {Py_tp_dealloc, job_dealloc},
+    {Py_tp_traverse, job_traverse},
+    {Py_tp_clear, job_clear},
+    {Py_tp_call, job_tp_call},
+    {Py_tp_repr, job_repr},
+    {Py_tp_getset, job_getset},
+    {Py_tp_members, job_members},
+    {0, NULL},
+};
+
+static PyType_Spec tc_thread_job_spec = {
+    .name = "trio_c._threads.ThreadPlaceholder",
+    .basicsize = sizeof(ThreadJobObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = job_slots,
+};
+
+int
+tc_thread_job_register(tc_state *st)
+{
+    st->str_acquire_on_behalf_of
+        = PyUnicode_InternFromString("acquire_on_behalf_of");
+    st->str_release_on_behalf_of
+        = PyUnicode_InternFromString("release_on_behalf_of");
+    if (st->str_acquire_on_behalf_of == NULL
+        || st->str_release_on_behalf_of == NULL) {
+        return -1;
+    }
+    return tc_state_add_type(st, &st->ThreadJobType, &tc_thread_job_spec,
+                             NULL, "ThreadPlaceholder");
+}
