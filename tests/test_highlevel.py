@@ -6,10 +6,10 @@ import logging
 import socket as stdlib_socket
 
 import pytest
-from trio_c.socket import AF_INET, AF_INET6, SOCK_STREAM
 
 import trio_c
 from trio_c import testing
+from trio_c.socket import AF_INET, AF_INET6, SOCK_STREAM
 from trio_c.testing import trio_test
 
 # --- StapledStream, aclose_forcefully

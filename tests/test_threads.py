@@ -705,6 +705,23 @@ def test_forked_child_has_threads_of_its_own():
         assert seen == 2
         return 17
 
+    def fork():
+        with warnings.catch_warnings():
+            # Python advises against forking beside threads; the child's run
+            # finds the signal wake-up of the parent's.
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    # As libraries do that go on in a forked child.
+                    del GLOBAL_RUN_CONTEXT.task
+                    del GLOBAL_RUN_CONTEXT.runner
+                    status = trio_c.run(child)
+                finally:
+                    os._exit(status)
+        return pid
+
     async def main():
         stop = False
 
@@ -716,26 +733,11 @@ def test_forked_child_has_threads_of_its_own():
             for _ in range(3):
                 nursery.start_soon(to_thread.run_sync, work)
             await trio_c.sleep(0.05)
-            pids = []
-            for _ in range(5):
-                with warnings.catch_warnings():
-                    # Threads and fork do not mix, says Python.
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    pid = os.fork()
-                if pid == 0:
-                    status = 1
-                    try:
-                        # As libraries do that go on in a forked child.
-                        del GLOBAL_RUN_CONTEXT.task
-                        del GLOBAL_RUN_CONTEXT.runner
-                        status = trio_c.run(child)
-                    finally:
-                        os._exit(status)
-                pids.append(pid)
-                await trio_c.sleep(0.01)
-            for pid in pids:
-                _, status = await to_thread.run_sync(os.waitpid, pid, 0)
-                assert os.waitstatus_to_exitcode(status) == 17
-            stop = True
+            try:
+                for _ in range(5):
+                    _, status = await to_thread.run_sync(os.waitpid, fork(), 0)
+                    assert os.waitstatus_to_exitcode(status) == 17
+            finally:
+                stop = True
 
     trio_c.run(main)

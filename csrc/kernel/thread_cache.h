@@ -15,8 +15,8 @@
 int tc_thread_cache_start(tc_state *st, PyObject *fn, PyObject *deliver,
                           PyObject *name);
 
-/* Import what Python there is to it, which also notices forks: for whoever lets
-   threads wait without the GIL. 0 or -1. */
+/* Import what Python there is to it, which also notices forks: for whoever
+   lets threads wait without the GIL. 0 or -1. */
 int tc_thread_cache_load(tc_state *st);
 
 int tc_thread_cache_register(tc_state *st);

@@ -84,7 +84,9 @@ def start_guest_run(
     *args: object,
     run_sync_soon_threadsafe: "Callable[[Callable[[], object]], object]",
     done_callback: "Callable[[Outcome[Any]], object]",
-    run_sync_soon_not_threadsafe: "Callable[[Callable[[], object]], object] | None" = None,
+    run_sync_soon_not_threadsafe: (
+        "Callable[[Callable[[], object]], object] | None"
+    ) = None,
     host_uses_signal_set_wakeup_fd: bool = False,
     clock: "Clock | None" = None,
     instruments: "Iterable[Instrument]" = (),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     import outcome
 
-    from .. import CancelScope as _CancelScope, Nursery as _Nursery
+    from .. import CancelScope as _CancelScope
+    from .. import Nursery as _Nursery
     from ..abc import Clock, Instrument
     from ..lowlevel import Abort, RaiseCancelT, RunStatistics, Task
 
