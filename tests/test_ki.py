@@ -19,6 +19,14 @@ from trio_c.testing import trio_test, wait_all_tasks_blocked
 protected = lowlevel.currently_ki_protected
 
 
+@pytest.fixture(autouse=True)
+def standard_handler():
+    """Also where SIGINT is ignored, as in background jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt():
     signal.raise_signal(signal.SIGINT)
 

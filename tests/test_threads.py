@@ -549,6 +549,8 @@ def test_waiting_for_an_answer_can_be_interrupted():
         # Once the main thread waits for us.
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
 
+    # Also where SIGINT is ignored, as in background jobs.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=trio_c.run, args=(main,))
     thread.start()
     assert ready.wait(30)
@@ -561,6 +563,7 @@ def test_waiting_for_an_answer_can_be_interrupted():
         from_thread.run(asked, trio_token=tokens[0])
     assert from_thread.run_sync(stop.set, trio_token=tokens[0]) is None
     thread.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @trio_test

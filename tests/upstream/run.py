@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -188,6 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     # Lines keep their order when both streams go to one file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # A shell that starts us in the background has Ctrl-C ignored, by us and by
+    # the test processes; there it would break what is tested.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         wheel = options.cache.resolve() / judge.current_python()
         processes.fetch_wheel(wheel)
