@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ _failed = pytest.StashKey[bool]()
 
 def pytest_sessionstart() -> None:
     os.chdir(Path(__file__).parent)
+    # A shell that starts us in the background has Ctrl-C ignored, by us and by
+    # the processes that we start. Then no test of it could work.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _count() -> dict[str, int]:
