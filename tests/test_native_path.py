@@ -46,10 +46,6 @@ KNOWN_FRAMES = {
     # This includes closing it, which is no hot path.
     "accept": ({"socket.socket"}, _STDLIB_SOCKET),
     "SocketListener.accept": ({"socket.socket"}, _STDLIB_SOCKET),
-    "socket, sendmsg": (
-        {"trio_c._socket._SocketType", "trio_c._socket._try_sync"},
-        "sendmsg and recvmsg are the standard library's, made asynchronous",
-    ),
     "to_thread.run_sync": ({"threading.Thread"}, _THREAD_NAME),
     "to_thread.run_sync, abandon": ({"threading.Thread"}, _THREAD_NAME),
     "from_thread.run_sync": ({"threading.Thread"}, _THREAD_NAME),

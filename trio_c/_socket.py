@@ -17,7 +17,6 @@ from socket import AddressFamily, SocketKind
 import trio_c as trio
 
 from . import _core, _native
-from ._socket_type import HAS_MSG as _HAS_MSG
 from ._socket_type import SocketType as SocketType
 
 TYPE_CHECKING = False
@@ -587,31 +586,27 @@ class _SocketType(_native.SocketBase, SocketType):
             address,
         )
 
-    for _function in _accept, _connect, _sendto:
+    async def _sendmsg(
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]],
+        flags: int,
+        address: AddressFormat,
+    ) -> int:
+        address = await self._resolve_address_nocp(address, local=False)
+        return await self._nonblocking_helper(
+            trio.lowlevel.wait_writable,
+            _stdlib_socket.socket.sendmsg,
+            buffers,
+            ancdata,
+            flags,
+            address,
+        )
+
+    for _function in _accept, _connect, _sendto, _sendmsg:
         _function.__name__ = _function.__name__[1:]
         _function.__qualname__ = f"_SocketType.{_function.__name__}"
     del _function
-
-    if _HAS_MSG or TYPE_CHECKING:
-
-        async def sendmsg(
-            self,
-            buffers: Iterable[Buffer],
-            ancdata: Iterable[tuple[int, int, Buffer]] = (),
-            flags: int = 0,
-            address: AddressFormat | None = None,
-            /,
-        ) -> int:
-            if address is not None:
-                address = await self._resolve_address_nocp(address, local=False)
-            return await self._nonblocking_helper(
-                trio.lowlevel.wait_writable,
-                _stdlib_socket.socket.sendmsg,
-                buffers,
-                ancdata,
-                flags,
-                address,
-            )
 
 
 _native.set_socket_class(_SocketType, _stdlib_socket.socket)

@@ -105,6 +105,7 @@ static const tc_op plain_recvmsg_op
     = PLAIN_OP("recvmsg", plain_receive_step);
 static const tc_op plain_recvmsg_into_op
     = PLAIN_OP("recvmsg_into", plain_receive_step);
+static const tc_op plain_sendmsg_op = PLAIN_OP("sendmsg", plain_send_step);
 
 PyObject *
 tc_plain_new(tc_state *st, const tc_op *op, PyObject *sock,
@@ -160,10 +161,30 @@ socket_recvmsg_into_impl(FunctionObject *func, PyObject *op,
                         kwnames);
 }
 
+/* An address may have to be resolved first, which is for Python. */
+static PyObject *
+socket_sendmsg_impl(FunctionObject *func, PyObject *op,
+                    PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    if (nargs == 4 && args[3] != Py_None && kwnames == NULL) {
+        PyObject *resolving = PyObject_GetAttrString(op, "_sendmsg");
+        if (resolving == NULL) {
+            return NULL;
+        }
+        PyObject *coro = PyObject_Vectorcall(resolving, args, 4, NULL);
+        Py_DECREF(resolving);
+        return coro;
+    }
+    return tc_plain_new(func->st, &plain_sendmsg_op, op, args, nargs,
+                        kwnames);
+}
+
 const tc_function_def tc_socket_plain_functions[] = {
     {"_SocketType.recvfrom_into", "trio_c._socket",
      socket_recvfrom_into_impl},
     {"_SocketType.recvmsg", "trio_c._socket", socket_recvmsg_impl},
     {"_SocketType.recvmsg_into", "trio_c._socket", socket_recvmsg_into_impl},
+    {"_SocketType.sendmsg", "trio_c._socket", socket_sendmsg_impl},
     {NULL, NULL, NULL},
 };

@@ -139,6 +139,21 @@ class _SocketType:
         :meth:`recvmsg`.
         """
 
+    async def sendmsg(
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]] = (),
+        flags: int = 0,
+        address: AddressFormat | None = None,
+        /,
+    ) -> int:
+        """Send some of the data in `buffers`, and `ancdata` beside it; returns
+        how many bytes of the data.
+
+        Like :meth:`socket.socket.sendmsg`, and only there where that is; a
+        host name in `address` is resolved. Always a checkpoint.
+        """
+
     async def send(self, bytes: Buffer, flags: int = 0, /) -> int:
         """Send some of the data, at least one byte if there is any; returns
         how many.
