@@ -31,8 +31,12 @@ _before = pytest.StashKey[dict[str, int]]()
 _failed = pytest.StashKey[bool]()
 
 
-def pytest_sessionstart() -> None:
+def pytest_collection_finish() -> None:
+    # Not before: paths on the command line are looked up while collecting.
     os.chdir(Path(__file__).parent)
+
+
+def pytest_sessionstart() -> None:
     # A shell that starts us in the background has Ctrl-C ignored, by us and by
     # the processes that we start. Then no test of it could work.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
