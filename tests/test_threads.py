@@ -187,7 +187,10 @@ async def test_error_keeps_its_context_and_is_kept_by_nobody():
     exc = info.value
     del info
     exc.__traceback__ = exc.__context__ = None
-    assert gc.get_referrers(exc) == []
+    referrers = gc.get_referrers(exc)
+    # From 3.14 on a running coroutine shows its local variables.
+    ourselves = trio_c.lowlevel.current_task().coro
+    assert [r for r in referrers if r is not ourselves] == []
 
 
 @trio_test
