@@ -49,11 +49,8 @@ module_add_strings(tc_state *st)
     } strings[] = {
 #define TC_STRING(field, text) {offsetof(tc_state, str_##field), text}
         TC_STRING(unwrap, "unwrap"),
-        TC_STRING(send, "send"),
         TC_STRING(throw, "throw"),
         TC_STRING(close, "close"),
-        TC_STRING(started, "started"),
-        TC_STRING(start_soon, "start_soon"),
         TC_STRING(add_exc, "_add_exc"),
         TC_STRING(task_status, "task_status"),
         TC_STRING(current_time, "current_time"),
@@ -61,10 +58,7 @@ module_add_strings(tc_state *st)
         TC_STRING(cr_frame, "cr_frame"),
         TC_STRING(name, "name"),
         TC_STRING(dunder_name, "__name__"),
-        TC_STRING(dunder_module, "__module__"),
-        TC_STRING(dunder_qualname, "__qualname__"),
         TC_STRING(fileno, "fileno"),
-        TC_STRING(main, "__main__"),
         TC_STRING(trio, "trio"),
 #undef TC_STRING
     };

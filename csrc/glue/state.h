@@ -38,9 +38,7 @@ struct AwaitableObject;
     X(FailScopeType)                                                        \
     X(RaiseCancelType)                                                      \
     X(RunContextType)                                                       \
-    X(RunContextDictType)                                                   \
     X(SystemClockType)                                                      \
-    X(DeadlineManagerType)                                                  \
     X(ParkingLotType)                                                       \
     X(UnboundedQueueType)                                                   \
     X(RunVarType)                                                           \
@@ -90,11 +88,8 @@ struct AwaitableObject;
     X(sniffio_local)                                                        \
     X(spawn_helpers)       /* trio_c._core._spawn */                         \
     X(str_unwrap)                                                           \
-    X(str_send)                                                             \
     X(str_throw)                                                            \
     X(str_close)                                                            \
-    X(str_started)                                                          \
-    X(str_start_soon)                                                       \
     X(str_add_exc)                                                          \
     X(str_task_status)                                                      \
     X(str_current_time)                                                     \
@@ -102,16 +97,11 @@ struct AwaitableObject;
     X(str_cr_frame)                                                         \
     X(str_name)                                                             \
     X(str_dunder_name)                                                      \
-    X(str_dunder_module)                                                    \
-    X(str_dunder_qualname)                                                  \
     X(str_fileno)                                                           \
-    X(str_main)                                                             \
     X(str_trio)                                                             \
-    X(core_run)            /* trio_c._core._run once imported */            \
     X(helpers)             /* trio_c._core._init: cold helpers */           \
     X(loose_note)                                                           \
     X(misnesting_advice)                                                    \
-    X(random)              /* the random.Random behind _core._run._r */     \
     X(ki_codes)            /* code object -> protected? see kernel/ki.c */  \
     X(thread_cache)        /* _core._thread_cache once imported */          \
     X(limiter_var)         /* RunVar of the default thread limiter */       \
