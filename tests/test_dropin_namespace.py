@@ -143,35 +143,6 @@ except ModuleNotFoundError as exc:
     assert output == "no_such_module_anywhere\n"
 
 
-HEAVY = """
-    asyncio attr attrs concurrent ctypes dataclasses enum functools idna inspect
-    logging outcome re select selectors sniffio socket ssl subprocess threading
-    traceback typing unittest
-    """.split()
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        "import trio_c",
-        "import trio_c; trio_c.run; trio_c.open_nursery; trio_c.Event; trio_c.sleep",
-        "import trio_c; trio_c.install()",
-    ],
-)
-def test_what_an_import_does_not_load(use: str) -> None:
-    output = run_code(
-        f"""
-import sys
-before = set(sys.modules)
-{use}
-print(*sorted(set(sys.modules) - before))
-"""
-    )
-    loaded = {name.split(".")[0] for name in output.split()}
-    assert "trio_c" in loaded
-    assert not loaded & {*HEAVY}
-
-
 def test_first_use_binds_once() -> None:
     run_code(
         """

@@ -1,0 +1,68 @@
+"""What it costs to import a library, and to run an empty program with it.
+
+    python benchmarks/startup.py [--rounds 20] trio_c trio asyncio
+
+In a fresh process each time, the libraries taking turns: milliseconds from
+start to exit over those of an empty program, and the peak resident memory in
+MB. Medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+EMPTY = "pass"
+
+
+def programs(library: str) -> dict[str, str]:
+    return {
+        f"import {library}": f"import {library}",
+        f"{library}.run()": f"import {library}\n"
+        "async def main():\n"
+        "    pass\n"
+        f"{library}.run({'main()' if library == 'asyncio' else 'main'})",
+    }
+
+
+def measure(code: str) -> tuple[float, float]:
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-P", "-c", code])
+    _, status, usage = os.wait4(process.pid, 0)
+    took = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"failed: {code!r}")
+    return took * 1e3, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("libraries", nargs="+")
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+
+    contestants = {"an empty program": EMPTY}
+    for library in options.libraries:
+        contestants |= programs(library)
+    for code in contestants.values():
+        measure(code)  # so that all files are compiled and cached
+    samples = {name: [] for name in contestants}
+    for _ in range(options.rounds):
+        for name, code in contestants.items():
+            samples[name].append(measure(code))
+
+    times = {n: statistics.median(t for t, _ in s) for n, s in samples.items()}
+    memory = {n: statistics.median(m for _, m in s) for n, s in samples.items()}
+    base = times["an empty program"]
+    print(f"{'':24}{'ms more':>10}{'peak MB':>10}")
+    for name in contestants:
+        print(f"{name:24}{times[name] - base:10.1f}{memory[name]:10.1f}")
+
+
+if __name__ == "__main__":
+    main()
