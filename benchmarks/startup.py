@@ -4,13 +4,12 @@
 
 In a fresh process each time, the libraries taking turns: milliseconds from
 start to exit over those of an empty program, and the peak resident memory in
-MB. Medians of the rounds.
+MB. Medians of the rounds. (Linux: memory comes from /proc.)
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -23,24 +22,7 @@ def programs(library: str) -> dict[str, str]:
     return {
         f"import {library}": f"import {library}",
         f"{library}.run()": f"import {library}\n"
-        "async def main():\n"
-        "    pass\n"
-        f"{library}.run({'main()' if library == 'asyncio' else 'main'})",
-    }
-
-
-def measure(code: str) -> tuple[float, float]:
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-P", "-c", code])
-    _, status, usage = os.wait4(process.pid, 0)
-    took = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"failed: {code!r}")
-    return took * 1e3, usage.ru_maxrss / 1024
-
-
-def main() -> None:
+        "async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("libraries", nargs="+")
     parser.add_argument("--rounds", type=int, default=20)
