@@ -16,13 +16,44 @@ import sys
 import time
 
 EMPTY = "pass"
+RUN = """
+import {library}
+async def main():
+    pass
+{library}.run({argument})
+"""
+
+# The kernel's own account of this address space: what wait4() reports may be
+# the peak of the process that started this one.
+PEAK = """
+for line in open("/proc/self/status"):
+    if line.startswith("VmHWM"):
+        print(line.split()[1])
+"""
 
 
 def programs(library: str) -> dict[str, str]:
+    argument = "main()" if library == "asyncio" else "main"
     return {
         f"import {library}": f"import {library}",
-        f"{library}.run()": f"import {library}\n"
-        "async def main() -> None:
+        f"{library}.run()": RUN.format(library=library, argument=argument),
+    }
+
+
+def python(code: str) -> bytes:
+    # -P: not from the directory this was started in, which may be a checkout.
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+
+def measure(code: str) -> tuple[float, float]:
+    began = time.perf_counter()
+    python(code)
+    took = time.perf_counter() - began
+    return took * 1e3, int(python(code + "\n" + PEAK)) / 1024
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("libraries", nargs="+")
     parser.add_argument("--rounds", type=int, default=20)
