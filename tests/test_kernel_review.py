@@ -471,3 +471,29 @@ def test_checkpoint_driven_by_hand_outside_a_run(call: str) -> None:
     aw.send(None)
     with pytest.raises(RuntimeError, match="must be called from async"):
         aw.send(None)
+
+
+def test_start_out_of_memory() -> None:
+    # One allocation fails, at every point of start() and of started() in turn.
+    testcapi = pytest.importorskip("_testcapi", reason="needs CPython's own tests")
+
+    async def child(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async def main() -> None:
+        failures = 0
+        async with trio.open_nursery() as nursery:
+            for n in range(40):
+                call = nursery.start(child)
+                testcapi.set_nomemory(n, n + 1)
+                try:
+                    await call
+                except MemoryError:
+                    failures += 1
+                finally:
+                    testcapi.remove_mem_hooks()
+                assert nursery.parent_task.child_nurseries == [nursery]
+                assert not nursery.cancel_scope.cancel_called
+        assert failures
+
+    trio.run(main)

@@ -206,21 +206,9 @@ io_time_left(double deadline)
     return left > 0.0 ? left : 0.0;
 }
 
-int
-tc_io_wait_detached(tc_io *io, double timeout)
-{
-    double deadline = tc_clock_monotonic() + timeout;
-    for (;;) {
-        int n = io_poll(io, tc_poll_timeout_ns(timeout));
-        if (n != -EINTR) {
-            return n;
-        }
-        timeout = io_time_left(deadline);
-    }
-}
-
-int
-tc_io_is_overridden(tc_state *st)
+/* Has somebody replaced EpollIOManager.get_events? */
+static int
+io_is_overridden(tc_state *st)
 {
     return st->io_overrides != NULL
            && PyDict_GetItemString(st->io_overrides, "get_events") != NULL;
@@ -290,7 +278,7 @@ tc_io_wait_here(tc_io *io, double timeout)
 int
 tc_io_wait(tc_io *io, double timeout)
 {
-    return tc_io_is_overridden(io->st) ? io_wait_overridden(io, timeout)
+    return io_is_overridden(io->st) ? io_wait_overridden(io, timeout)
                                        : tc_io_wait_here(io, timeout);
 }
 

@@ -31,12 +31,6 @@ void tc_io_free(tc_io *io);
    the loop's: guest mode calls it in a worker thread while the loop's thread
    goes on arming and forgetting. */
 int tc_io_wait(tc_io *io, double timeout);
-/* The same for a thread without the GIL: no signal handlers, and -errno where
-   the other raises. Not while tc_io_is_overridden(). */
-int tc_io_wait_detached(tc_io *io, double timeout);
-/* Has somebody replaced EpollIOManager.get_events? Then only tc_io_wait()
-   honours it. */
-int tc_io_is_overridden(tc_state *st);
 /* Wake the tasks for the events of the last wait. 0 or -1. */
 int tc_io_process(tc_io *io);
 

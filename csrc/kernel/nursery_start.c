@@ -71,26 +71,33 @@ status_collect(CancelScopeObject *scope, TaskObject *except,
 }
 
 /* All are detached before any is attached: attaching can run abort
-   functions. */
+   functions. One that fails leaves none of the others behind. */
 static int
-status_move_scopes(NurseryObject *from, NurseryObject *to)
+status_move_scopes(PyObject *scopes, PyObject *tasks, NurseryObject *to)
 {
-    PyObject *scopes, *tasks;
-    int r = status_collect(from->scope, from->parent_task, &scopes, &tasks);
-    for (int pass = 0; r == 0 && pass < 2; pass++) {
+    PyObject *failure = NULL;
+    for (int pass = 0; pass < 2; pass++) {
         CancelScopeObject *scope = pass == 0 ? NULL : to->scope;
-        for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(scopes); i++) {
-            r = tc_scope_set_parent(
-                (CancelScopeObject *)PyList_GET_ITEM(scopes, i), scope);
-        }
-        for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(tasks); i++) {
-            r = tc_task_set_scope((TaskObject *)PyList_GET_ITEM(tasks, i),
-                                  scope);
+        Py_ssize_t n_scopes = PyList_GET_SIZE(scopes);
+        for (Py_ssize_t i = 0; i < n_scopes + PyList_GET_SIZE(tasks); i++) {
+            int r = i < n_scopes
+                        ? tc_scope_set_parent(
+                            (CancelScopeObject *)PyList_GET_ITEM(scopes, i),
+                            scope)
+                        : tc_task_set_scope(
+                            (TaskObject *)PyList_GET_ITEM(tasks,
+                                                          i - n_scopes),
+                            scope);
+            if (r < 0) {
+                Py_XSETREF(failure, PyErr_GetRaisedException());
+            }
         }
     }
-    Py_XDECREF(scopes);
-    Py_XDECREF(tasks);
-    return r;
+    if (failure != NULL) {
+        PyErr_SetRaisedException(failure);
+        return -1;
+    }
+    return 0;
 }
 
 static PyObject *
@@ -114,19 +121,36 @@ status_started_impl(FunctionObject *Py_UNUSED(func), PyObject *op,
         return NULL;
     }
     NurseryObject *from = self->old_nursery, *to = self->new_nursery;
-    self->value = Py_NewRef(a[0] != NULL ? a[0] : Py_None);
+    PyObject *value = a[0] != NULL ? a[0] : Py_None;
     if (from->scope->effectively_cancelled) {
         /* Being cancelled wins: the child stays, and its end is start()'s. */
+        self->value = Py_NewRef(value);
         Py_RETURN_NONE;
     }
     if (to->closed) {
+        self->value = Py_NewRef(value);
         PyErr_SetString(PyExc_AssertionError,
                         "the nursery to move to is closed");
         return NULL;
     }
-    status_move_tasks(from, to);
-    if (status_move_scopes(from, to) < 0
-        || tc_nursery_check_closed(from) < 0) {
+    /* What can run out of memory comes before anything changes. */
+    PyObject *scopes, *tasks;
+    int r = status_collect(from->scope, from->parent_task, &scopes, &tasks);
+    if (r == 0) {
+        Py_XSETREF(self->value, Py_NewRef(value));
+        status_move_tasks(from, to);
+        r = status_move_scopes(scopes, tasks, to);
+        PyObject *failure = PyErr_GetRaisedException();
+        if (tc_nursery_check_closed(from) < 0) {
+            r = -1;
+        }
+        if (failure != NULL) {
+            PyErr_SetRaisedException(failure);
+        }
+    }
+    Py_XDECREF(scopes);
+    Py_XDECREF(tasks);
+    if (r < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -138,7 +162,7 @@ static const tc_function_def status_functions[] = {
 };
 
 static TaskStatusObject *
-status_new(tc_state *st, NurseryObject *from, NurseryObject *to)
+status_new(tc_state *st, NurseryObject *to)
 {
     TaskStatusObject *self
         = PyObject_GC_New(TaskStatusObject, st->TaskStatusType);
@@ -146,7 +170,7 @@ status_new(tc_state *st, NurseryObject *from, NurseryObject *to)
         return NULL;
     }
     self->st = st;
-    self->old_nursery = (NurseryObject *)Py_NewRef((PyObject *)from);
+    self->old_nursery = NULL;
     self->new_nursery = (NurseryObject *)Py_NewRef((PyObject *)to);
     self->value = NULL;
     self->dict = NULL;
@@ -457,35 +481,38 @@ start_begin(AwaitableObject *aw)
                         "Nursery is closed to new arrivals");
         return TC_ERROR;
     }
-    target->pending_starts++;
-    aw->flags |= START_PENDING;
-    NurseryObject *nursery = tc_nursery_open(task, 1);
-    if (nursery == NULL) {
-        start_leave_target(aw);
+    /* Before the nursery is there: what opens one has to leave it again. */
+    TaskStatusObject *status = status_new(aw->st, target);
+    if (status == NULL) {
         return TC_ERROR;
     }
+    NurseryObject *nursery = tc_nursery_open(task, 1);
+    if (nursery == NULL) {
+        Py_DECREF(status);
+        return TC_ERROR;
+    }
+    status->old_nursery = (NurseryObject *)Py_NewRef((PyObject *)nursery);
+    target->pending_starts++;
+    aw->flags |= START_PENDING;
     PyObject *name = aw->extra;
-    aw->extra = (PyObject *)status_new(aw->st, nursery, target);
+    aw->extra = (PyObject *)status;
+
     PyObject *exc = NULL;
-    if (aw->extra != NULL) {
-        TaskObject *child
-            = start_spawn(aw, task->runner, nursery, name, aw->extra);
-        if (child != NULL) {
-            child->eventual_parent_nursery
-                = (NurseryObject *)Py_NewRef((PyObject *)target);
-        }
-        else {
-            exc = PyErr_GetRaisedException();
-        }
+    TaskObject *child
+        = start_spawn(aw, task->runner, nursery, name, aw->extra);
+    if (child != NULL) {
+        child->eventual_parent_nursery
+            = (NurseryObject *)Py_NewRef((PyObject *)target);
+    }
+    else {
+        exc = PyErr_GetRaisedException();
     }
     Py_XDECREF(name);
-    tc_step step = TC_ERROR;
-    if (aw->extra != NULL) {
-        aw->phase = 1;
-        step = tc_nursery_begin_exit(nursery, aw, task, exc);
-        if (aw->trap == TC_TRAP_CHECKPOINT) {
-            aw->flags |= START_CHECKPOINT;
-        }
+
+    aw->phase = 1;
+    tc_step step = tc_nursery_begin_exit(nursery, aw, task, exc);
+    if (aw->trap == TC_TRAP_CHECKPOINT) {
+        aw->flags |= START_CHECKPOINT;
     }
     if (step == TC_ERROR) {
         start_leave_target(aw);
