@@ -4,6 +4,7 @@
 #   make demo       build in a fresh environment, run the echo demo
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
 #   make test-c     the C tests, which need no Python
+#   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make build      build and install into the environment only
 #   make lint       the rules that programs can check
 #   make clean      remove everything that was built
@@ -16,7 +17,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-.PHONY: demo build test test-c test-native test-upstream lint clean
+.PHONY: demo build test test-c test-native test-upstream types lint clean
 
 demo:
 	rm -rf build/demo
@@ -42,6 +43,13 @@ test-upstream: build
 
 test-c:
 	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests
+
+# In an environment of its own, since it needs the real Trio to compare with.
+types:
+	$(MAKE) --no-print-directory build VENV=build/types
+	build/types/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/types/requirements.txt
+	build/types/bin/python tests/types/check.py $(ARGS)
 
 lint: $(BIN)/python
 	$(PIP) install -r tools/requirements.txt

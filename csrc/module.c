@@ -36,6 +36,7 @@
 #include "kernel/trap.h"
 #include "kernel/unbounded_queue.h"
 #include "net/socket.h"
+#include "net/tls.h"
 #include "sync/sync.h"
 
 /* --- strings and exceptions -------------------------------------------- */
@@ -60,6 +61,12 @@ module_add_strings(tc_state *st)
         TC_STRING(dunder_name, "__name__"),
         TC_STRING(fileno, "fileno"),
         TC_STRING(trio, "trio"),
+        TC_STRING(pending, "pending"),
+        TC_STRING(read, "read"),
+        TC_STRING(write, "write"),
+        TC_STRING(write_eof, "write_eof"),
+        TC_STRING(send_all, "send_all"),
+        TC_STRING(receive_some, "receive_some"),
 #undef TC_STRING
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(strings); i++) {
@@ -302,6 +309,7 @@ module_exec(PyObject *module)
         tc_socket_register,
         tc_stream_register,
         tc_listener_register,
+        tc_tls_register,
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(rooms); i++) {
         if (rooms[i](st) < 0) {

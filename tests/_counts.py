@@ -134,6 +134,11 @@ data = bytes(64)"""
 )
 CONNECTED_STREAMS = CONNECTED + "; left, right = map(trio.SocketStream, (left, right))"
 
+TLS = """
+import _tls
+left, right = _tls.tls_pair(left, right)
+await _tls.handshake(left, right)"""
+
 # Connecting a socket of the standard library's lowest level, none of which is
 # written in Python.
 CONNECT = "peer = _socket.socket(); peer.connect(address)"
@@ -338,6 +343,13 @@ def _io() -> Iterator[Operation]:
         "await left.send_all(data); await left.receive_some(99)",
         CONNECTED_STREAMS,
         beside="await right.send_all(await right.receive_some(99))",
+        calls=echo,
+    )
+    yield Operation(
+        "SSLStream, waits",
+        "await left.send_all(data); await left.receive_some()",
+        CONNECTED_STREAMS + TLS,
+        beside="await right.send_all(await right.receive_some())",
         calls=echo,
     )
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 import types
 import warnings
 
@@ -157,3 +158,44 @@ def test_raises_group_is_deprecated(caught, name, replacement):
 def test_testing_has_no_other_attributes():
     with pytest.raises(AttributeError, match=r"'trio_c.testing' has no attribute '_x'"):
         trio_c.testing._x  # noqa: B018
+
+
+def test_the_old_name_of_abandon_on_cancel(caught):
+    run_sync = trio_c.to_thread.run_sync
+
+    async def main():
+        assert await run_sync(int, "7", cancellable=False) == 7
+
+    trio_c.run(main)
+    check(
+        caught,
+        "the argument 'cancellable' of trio.to_thread.run_sync is deprecated since"
+        " Trio 0.23.0; use 'abandon_on_cancel' instead"
+        " (https://github.com/python-trio/trio/issues/2841)",
+        3,
+        trio_c.TrioDeprecationWarning,
+    )
+
+    # It does the same.
+    async def abandoning():
+        release = threading.Event()
+        with trio_c.move_on_after(1) as scope:
+            scope.cancel()
+            await run_sync(release.wait, cancellable=True)
+        with trio_c.CancelScope() as scope:
+            call = run_sync(release.wait, cancellable=True)
+            trio_c.lowlevel.current_trio_token().run_sync_soon(scope.cancel)
+            await call
+        release.set()
+        await trio_c.testing.wait_all_threads_completed()
+
+    trio_c.run(abandoning)
+    caught.clear()
+
+    for both in (True, False):
+        with pytest.raises(TypeError, match="^to_thread_run_sync.. got both 'aband"):
+            run_sync(int, cancellable=both, abandon_on_cancel=both)
+    assert caught == []
+    warnings.simplefilter("error")
+    with pytest.raises(trio_c.TrioDeprecationWarning):
+        run_sync(int, cancellable=True)

@@ -47,6 +47,21 @@ assert new == {"trio_c._dropin"}, new
     )
 
 
+@pytest.mark.parametrize("name", ["trio", "trio.abc", "trio._util"])
+def test_tools_find_the_source(name: str) -> None:
+    run_code(
+        f"""
+import importlib.util, sys
+import trio_c
+trio_c.install()
+spec = importlib.util.find_spec("{name}")
+assert spec.loader.get_filename("{name}") == spec.origin
+with open(spec.origin) as file:
+    assert spec.loader.get_source("{name}") == file.read()
+"""
+    )
+
+
 @pytest.mark.parametrize("name", PUBLIC + PRIVATE)
 @pytest.mark.parametrize("first", ["trio", "trio_c"])
 def test_one_module_under_both_names(name: str, first: str) -> None:

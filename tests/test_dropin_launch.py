@@ -181,10 +181,33 @@ def test_trio_is_trio_c(place: Path) -> None:
 
 
 def test_nothing_to_run() -> None:
-    result = run_python("-m", "trio_c", status=2)
+    # Then it is the console: test_repl.py.
+    line = "await trio.sleep(0); print(trio.Event)\n"
+    result = run_python("-m", "trio_c", stdin=line)
+    assert result.stdout.startswith(">>> <class 'trio.Event'>\n")
+    assert result.stderr.startswith("trio REPL, ")
+
+
+def test_console_by_the_other_name(place: Path) -> None:
+    # What `python -m trio` is, once the drop-in is in place.
+    code = (
+        "import runpy, sys, trio_c; trio_c.install(); sys.argv[1:] = [];"
+        "runpy.run_module('trio', run_name='__main__', alter_sys=True)"
+    )
+    line = "import trio_c; print(trio is trio_c, __name__)\n"
+    result = run_python("-c", code, stdin=line, cwd=place)
+    assert result.stdout.startswith(">>> True __main__\n")
+
+
+def test_another_trio_is_there(place: Path) -> None:
+    code = (
+        "import runpy, sys, types; sys.modules['trio'] = types.ModuleType('trio');"
+        "sys.argv[1:] = [];"
+        "runpy.run_module('trio_c', run_name='__main__', alter_sys=True)"
+    )
+    result = run_python("-c", code, stdin="", cwd=place, status=1)
     assert result.stdout == ""
-    assert result.stderr.startswith("usage: python -m trio_c ")
-    assert "the interactive console is not there yet" in result.stderr
+    assert "RuntimeError: 'trio' has already been imported" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -65,17 +66,6 @@ UPSTREAM = {
     "trio_c.to_thread": "current_default_thread_limiter run_sync",
 }
 
-# What of it trio_c does not have yet; the README's table says the same.
-NOT_YET = {
-    "trio_c": """
-        DTLSChannel DTLSChannelStatistics DTLSEndpoint NeedHandshakeError Path
-        PosixPath Process SSLListener SSLStream WindowsPath open_file
-        open_signal_receiver open_ssl_over_tcp_listeners open_ssl_over_tcp_stream
-        open_unix_socket run_process serve_ssl_over_tcp wrap_file
-        """,
-    "trio_c.lowlevel": "FdStream open_process",
-}
-
 # What it has beyond that.
 OURS = {"trio_c": {"install"}}
 
@@ -83,7 +73,7 @@ OURS = {"trio_c": {"install"}}
 @pytest.mark.parametrize("name", UPSTREAM)
 def test_public_names(name: str) -> None:
     module = importlib.import_module(name)
-    expected = {*UPSTREAM[name].split()} - {*NOT_YET.get(name, "").split()}
+    expected = {*UPSTREAM[name].split()}
     for attribute in expected:
         getattr(module, attribute)
     public = {n for n in dir(module) if not n.startswith("_") and n != "annotations"}
@@ -98,7 +88,8 @@ def test_star_import(name: str) -> None:
     exec(f"from {name} import *", namespace)
     module = importlib.import_module(name)
     names = {n for n in namespace if not n.startswith("__")}
-    assert names == {*UPSTREAM[name].split()} - {*NOT_YET[name].split()}
+    # A submodule that upstream does not import by itself.
+    assert names == {*UPSTREAM[name].split()} - {"testing"}
     for attribute in names:
         assert namespace[attribute] is getattr(module, attribute)
 
@@ -174,21 +165,22 @@ def test_the_version() -> None:
     assert sys.modules["trio_c"] is trio_c
 
 
-@pytest.mark.parametrize("name", ["__init__", "lowlevel"])
+@pytest.mark.parametrize("name", ["trio_c", "trio_c.lowlevel", "trio_c._core"])
 def test_type_checkers_are_told_the_same(name: str) -> None:
-    import trio_c
-
-    module = trio_c if name == "__init__" else trio_c.lowlevel
-    stub = Path(trio_c.__file__).with_name(f"{name}.pyi")
-    told: dict[str, str] = {}
-    for node in ast.parse(stub.read_text()).body:
-        if isinstance(node, ast.ImportFrom):
-            source = f"trio_c.{node.module}" if node.module else "trio_c"
-            for alias in node.names:
-                assert alias.asname == alias.name
-                told[alias.name] = source
-    assert sorted(told) == module.__all__
-    for attribute, source in told.items():
-        assert getattr(module, attribute) is getattr(
-            importlib.import_module(source), attribute
-        )
+    module = importlib.import_module(name)
+    told: dict[str, object] = {}
+    for node in ast.parse(Path(module.__file__).read_text()).body:
+        if not isinstance(node, ast.If):
+            continue
+        assert ast.unparse(node.test) == "TYPE_CHECKING"
+        for line in node.body:
+            assert isinstance(line, ast.ImportFrom)
+            source = "." * line.level + (line.module or "")
+            source = importlib.util.resolve_name(source, module.__package__)
+            for alias in line.names:
+                assert alias.asname == alias.name  # else it is not public
+                told[alias.name] = getattr(importlib.import_module(source), alias.name)
+    assert set(told) ^ set(module.__all__) <= {"testing"}  # public, not for *
+    for attribute, value in told.items():
+        assert getattr(module, attribute) is value
+    assert not hasattr(module, "TYPE_CHECKING")

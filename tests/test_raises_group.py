@@ -1,5 +1,8 @@
 """trio_c.testing._raises_group: what upstream's tests do not reach."""
 
+import sys
+import types
+
 import pytest
 
 from trio_c.testing import _raises_group
@@ -70,3 +73,13 @@ def test_without_pytest(monkeypatch):
     for method in (info.exconly, info.errisinstance, info.getrepr):
         with pytest.raises(NotImplementedError, match="pytest package installed"):
             method()
+
+
+def test_check_functions_are_shown_as_hypothesis_shows_them(monkeypatch):
+    matcher = Matcher(check=callable)
+    assert repr(matcher) == f"Matcher(check={callable!r})"
+    reflection = types.SimpleNamespace(
+        get_pretty_function_description=lambda function: f"lambda: {function.__name__}"
+    )
+    monkeypatch.setitem(sys.modules, "hypothesis.internal.reflection", reflection)
+    assert repr(matcher) == "Matcher(check='lambda: callable')"

@@ -184,6 +184,19 @@ def test_statistics_are_attrs_classes():
         "lock_statistics": {"locked": False, "owner": None, "tasks_waiting": 0},
     }
     assert attrs.evolve(stats, tasks_waiting=5).tasks_waiting == 5
+    if hasattr(attrs, "inspect"):  # new in 25.4
+        assert trio_c.EventStatistics.__attrs_props__.is_frozen
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace() is new in 3.13")
+def test_statistics_can_be_replaced_in_part():
+    stats = trio_c.Lock().statistics()
+    changed = copy.replace(stats, tasks_waiting=5)
+    assert type(changed) is trio_c.LockStatistics
+    assert changed == trio_c.LockStatistics(False, None, 5)
+    assert stats.tasks_waiting == 0
+    with pytest.raises(TypeError):
+        copy.replace(stats, no_such_field=1)
 
 
 def test_statistics_in_a_cycle_are_collected():

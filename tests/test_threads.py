@@ -45,7 +45,7 @@ def package_frames():
 def test_calling_checks_the_shape_of_the_call_only():
     for call in (
         lambda: to_thread.run_sync(),
-        lambda: to_thread.run_sync(int, cancellable=True),
+        lambda: to_thread.run_sync(int, cancelled=True),
         lambda: from_thread.run(),
         lambda: from_thread.run_sync(token=None),
         lambda: from_thread.check_cancelled(1),
@@ -191,6 +191,24 @@ async def test_error_keeps_its_context_and_is_kept_by_nobody():
     # From 3.14 on a running coroutine shows its local variables.
     ourselves = trio_c.lowlevel.current_task().coro
     assert [r for r in referrers if r is not ourselves] == []
+
+
+@trio_test
+async def test_stop_iteration_is_not_taken_for_a_result():
+    with pytest.raises(RuntimeError, match="^coroutine raised StopIteration$") as info:
+        await to_thread.run_sync(next, iter(()))
+    assert isinstance(info.value.__cause__, StopIteration)
+    assert info.value.__context__ is info.value.__cause__
+    for call in (lowlevel.checkpoint(), to_thread.run_sync(int)):
+        with pytest.raises(RuntimeError, match="^coroutine raised StopIteration$"):
+            call.throw(StopIteration(1))
+
+    with pytest.raises(StopAsyncIteration):
+
+        def stop():
+            raise StopAsyncIteration
+
+        await to_thread.run_sync(stop)
 
 
 @trio_test

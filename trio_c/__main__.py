@@ -2,4 +2,5 @@
 
 from trio_c._launch import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import trio_c as trio
 
 from ._abc import ReceiveChannel
-from ._native import MemoryChannelState as MemoryChannelState
-from ._native import MemoryChannelStatistics as MemoryChannelStatistics
-from ._native import MemoryReceiveChannel as MemoryReceiveChannel
-from ._native import MemorySendChannel as MemorySendChannel
-from ._native import open_memory_channel as open_memory_channel
+from ._native import (
+    MemoryChannelState as MemoryChannelState,
+    MemoryChannelStatistics as MemoryChannelStatistics,
+    MemoryReceiveChannel as MemoryReceiveChannel,
+    MemorySendChannel as MemorySendChannel,
+    open_memory_channel as open_memory_channel,
+)
 from ._util import MultipleExceptionError, raise_single_exception_from_group
 
 TYPE_CHECKING = False
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
-    from typing import ParamSpec, TypeVar
+    from typing import ParamSpec, Self, TypeVar
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -62,7 +64,7 @@ def as_safe_channel(
     ) -> AsyncGenerator[ReceiveChannel[T], None]:
         with _Ungroup():
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                channel = _GeneratorChannel(fn(*args, **kwargs))
+                channel = RecvChanWrapper(fn(*args, **kwargs))
                 # Once it has started, it closes the generator.
                 await nursery.start(channel._produce)
                 with channel:
@@ -103,12 +105,15 @@ class _Ungroup:
             exc.__cause__ = None
 
 
-class _GeneratorChannel(ReceiveChannel):
+class RecvChanWrapper(ReceiveChannel["T"]):
     """The receiving end of what an async generator yields.
 
     Each ``receive()`` asks for one value before it waits for one, which the
     producing task, and so the generator, sleeps for.
     """
+
+    _sender: MemorySendChannel[T]
+    _receiver: MemoryReceiveChannel[T]
 
     def __init__(self, agen: AsyncGenerator[T, None]) -> None:
         self._agen = agen
@@ -122,7 +127,7 @@ class _GeneratorChannel(ReceiveChannel):
     async def aclose(self) -> None:
         await self._receiver.aclose()
 
-    def __enter__(self) -> _GeneratorChannel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

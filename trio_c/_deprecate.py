@@ -169,4 +169,4 @@ def deprecate_attributes(
         warn_deprecated(qualname, info.version, issue=info.issue, instead=info.instead)
         return info.value
 
-    module.__getattr__ = deprecated_getattr
+    vars(module)["__getattr__"] = deprecated_getattr

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.metadata import Distribution, DistributionFinder
     from types import CodeType, ModuleType
+    from typing import Any
 
 OURS = "trio_c"
 THEIRS = "trio"
@@ -90,7 +91,8 @@ class _Finder:
         spec = find_spec(real)
         if spec is None:
             return None
-        found = ModuleSpec(alias, _AliasLoader(self, spec), origin=spec.origin)
+        loader: Any = _AliasLoader(self, spec)
+        found = ModuleSpec(alias, loader, origin=spec.origin)
         found.has_location = spec.has_location
         found.submodule_search_locations = spec.submodule_search_locations
         return found
@@ -138,7 +140,7 @@ def _distribution() -> Distribution:
         def read_text(self, filename: str) -> str | None:
             return text if filename == "METADATA" else None
 
-        def locate_file(self, path: str | os.PathLike[str]) -> str:
+        def locate_file(self, path: str | os.PathLike[str]) -> Any:
             return os.path.join(os.path.dirname(__file__), path)
 
     return Trio()
@@ -162,10 +164,20 @@ class _AliasLoader:
             self._finder.activate()
         sys.modules[module.__name__] = sys.modules[self._real.name]
 
-    # For `python -m trio.something`.
+    # For `python -m trio.something`, and for tools that look for the source.
 
     def get_code(self, fullname: str) -> CodeType:
-        return self._real.loader.get_code(self._real.name)
+        loader: Any = self._real.loader
+        code: CodeType = loader.get_code(self._real.name)
+        return code
+
+    def get_source(self, fullname: str) -> str | None:
+        loader: Any = self._real.loader
+        source: str | None = loader.get_source(self._real.name)
+        return source
+
+    def get_filename(self, fullname: str) -> str | None:
+        return self._real.origin
 
     def is_package(self, fullname: str) -> bool:
         return self._real.submodule_search_locations is not None

@@ -48,7 +48,12 @@ class StapledStream(HalfCloseableStream, Generic[SendStreamT, ReceiveStreamT]):
 
     __match_args__ = ("send_stream", "receive_stream")
 
-    def __init__(self, send_stream: SendStreamT, receive_stream: ReceiveStreamT):
+    send_stream: SendStreamT
+    receive_stream: ReceiveStreamT
+
+    def __init__(
+        self, send_stream: SendStreamT, receive_stream: ReceiveStreamT
+    ) -> None:
         self.send_stream = send_stream
         self.receive_stream = receive_stream
 
@@ -74,8 +79,9 @@ class StapledStream(HalfCloseableStream, Generic[SendStreamT, ReceiveStreamT]):
         """
         send_stream = self.send_stream
         if hasattr(send_stream, "send_eof"):
-            return await send_stream.send_eof()
-        return await send_stream.aclose()
+            await send_stream.send_eof()
+        else:
+            await send_stream.aclose()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Calls ``receive_stream.receive_some``."""

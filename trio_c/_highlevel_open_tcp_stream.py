@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_DELAY = 0.250
 
 
-class _OpenSockets(set):
+class _OpenSockets(set["SocketType"]):
     """A set of sockets; leaving the block closes those that are still in it."""
 
     def __enter__(self) -> set[SocketType]:

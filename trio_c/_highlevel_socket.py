@@ -12,22 +12,17 @@ from contextlib import contextmanager, suppress
 
 import trio_c as trio
 
-from . import _native
-from . import socket as tsocket
+from . import _native, socket as tsocket
 from ._abc import HalfCloseableStream, Listener
-from ._util import final
+from ._util import final, overload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Generator
-    from typing import overload
+    from collections.abc import Generator
 
-    from ._socket import SocketType
-else:
+    from typing_extensions import Buffer
 
-    def overload(function):
-        """Stands in for ``typing.overload``: only type checkers look."""
-        return function
+    from ._socket_type import SocketType
 
 
 DEFAULT_RECEIVE_SIZE = 65536
@@ -168,9 +163,9 @@ class SocketStream(_native.SocketStreamBase, HalfCloseableStream):
     def setsockopt(self, level: int, option: int, value: int | Buffer) -> None: ...
 
     @overload
-    def setsockopt(self, level: int, option: int, value: None, length: int) -> None: ...  # noqa: F811
+    def setsockopt(self, level: int, option: int, value: None, length: int) -> None: ...
 
-    def setsockopt(  # noqa: F811
+    def setsockopt(
         self,
         level: int,
         option: int,
@@ -196,9 +191,9 @@ class SocketStream(_native.SocketStreamBase, HalfCloseableStream):
     def getsockopt(self, level: int, option: int) -> int: ...
 
     @overload
-    def getsockopt(self, level: int, option: int, buffersize: int) -> bytes: ...  # noqa: F811
+    def getsockopt(self, level: int, option: int, buffersize: int) -> bytes: ...
 
-    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:  # noqa: F811
+    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:
         """Read an option of the socket, like :meth:`socket.socket.getsockopt`."""
         if buffersize == 0:
             return self.socket.getsockopt(level, option)

@@ -3,7 +3,7 @@
 ``python -m trio_c X...`` is ``python X...`` for a script, a directory or zip
 file, ``-m module``, ``-c code`` and ``-``: the same ``__main__`` module,
 ``sys.argv``, ``sys.path[0]``, exit status, and tracebacks that begin in the
-program.
+program. Without anything to run, it is an interactive console (``_repl.py``).
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: python -m trio_c [-m module | -c code | script.py | -] [argument ...]
 
-Runs a program as python does, with trio_c in the place of trio. Options of the
-interpreter itself go before the -m: python -X dev -m trio_c script.py
+Runs a program as python does, with trio_c in the place of trio; without one, an
+interactive console that has await at its prompt. Options of the interpreter
+itself go before the -m: python -X dev -m trio_c script.py
 """
 
 
 def main() -> None:
     """Do what ``sys.argv`` says, in the ``__main__`` module."""
+    if not sys.argv[1:]:
+        _run_console()
+        return
     kind, target, arguments = _parse(sys.argv[1:])
     install()
     namespace = _fresh_main()
@@ -62,8 +66,6 @@ def main() -> None:
 
 def _parse(words: list[str]) -> tuple[str, str, list[str]]:
     """(kind, what to run, its arguments); kind is -m, -c, - or empty."""
-    if not words:
-        _fail("nothing to run was given, and the interactive console is not there yet")
     first, *rest = words
     if first in ("-h", "--help"):
         print(USAGE, end="")
@@ -110,9 +112,19 @@ def _set_path(entry: str, *, always: bool = False) -> None:
         sys.path.insert(0, entry)
 
 
+def _run_console() -> None:
+    if sys.modules.get("trio") is not sys.modules["trio_c"]:
+        install()
+    __import__("trio")  # from now on, labels say so
+
+    from ._repl import main
+
+    main(vars(sys.modules["__main__"]))
+
+
 def _run_module(name: str) -> None:
     # What the interpreter itself calls by this name for its -m option.
-    from runpy import _run_module_as_main
+    from runpy import _run_module_as_main  # type: ignore[attr-defined]
 
     sys.argv[0] = "-m"
     _run_module_as_main(name)
@@ -125,7 +137,7 @@ def _run_path(path: str, namespace: dict[str, object]) -> None:
     if get_importer(full) is not None:
         # A directory or zip file with a __main__.py inside. Once more, what
         # the interpreter itself calls.
-        from runpy import _run_module_as_main
+        from runpy import _run_module_as_main  # type: ignore[attr-defined]
 
         _set_path(full, always=True)
         _run_module_as_main("__main__", False)

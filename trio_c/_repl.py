@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
     from types import CodeType, FrameType
+    from typing import Any
 
 # What a console's namespace has of the module that was started.
 _INHERITED = (
@@ -134,7 +135,7 @@ class TrioInteractiveConsole(InteractiveConsole):
             return _without_our_frame(exc)
         return None
 
-    async def _run_async(self, statement: Callable[[], object]) -> BaseException | None:
+    async def _run_async(self, statement: Callable[[], Any]) -> BaseException | None:
         task = trio.lowlevel.current_task()
         outer, task.context = task.context, self._own_context()
         # A task gets into another context when it is resumed.

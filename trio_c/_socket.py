@@ -18,12 +18,15 @@ import trio_c as trio
 
 from . import _core, _native
 from ._socket_type import SocketType as SocketType
+from ._util import overload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Buffer, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import Any, Self, SupportsIndex, TypeAlias
+
+    from typing_extensions import Buffer
 
     from ._abc import HostnameResolver, SocketFactory
 
@@ -157,7 +160,7 @@ async def getaddrinfo(
       socket.gaierror: there is no such host, or the arguments make no sense.
     """
     async with _try_sync(_is_not_numeric):
-        return _stdlib_socket.getaddrinfo(
+        return _stdlib_socket.getaddrinfo(  # type: ignore[return-value]
             host, port, family, type, proto, flags | _NUMERIC_ONLY
         )
     if isinstance(host, str):
@@ -166,7 +169,7 @@ async def getaddrinfo(
     if resolver is not None:
         return await resolver.getaddrinfo(host, port, family, type, proto, flags)
     return await trio.to_thread.run_sync(
-        _stdlib_socket.getaddrinfo,
+        _stdlib_socket.getaddrinfo,  # type: ignore[arg-type]
         host,
         port,
         family,
@@ -292,9 +295,9 @@ def socket(
 
 
 # Upstream shows the signatures of the originals.
-fromfd.__wrapped__ = _stdlib_socket.fromfd
-socketpair.__wrapped__ = _stdlib_socket.socketpair
-socket.__wrapped__ = _stdlib_socket.socket
+fromfd.__wrapped__ = _stdlib_socket.fromfd  # type: ignore[attr-defined]
+socketpair.__wrapped__ = _stdlib_socket.socketpair  # type: ignore[attr-defined]
+socket.__wrapped__ = _stdlib_socket.socket  # type: ignore[attr-defined]
 
 
 def _sniff_sockopts_for_fileno(
@@ -332,7 +335,7 @@ def _check_address(family: int, address: AddressFormat) -> None:
         )
 
 
-def _is_numeric(family: int, host: object) -> bool:
+def _is_numeric(family: int, host: Any) -> bool:
     try:
         _stdlib_socket.inet_pton(family, host)
     except (OSError, TypeError):
@@ -413,12 +416,26 @@ class _SocketType(_native.SocketBase, SocketType):
     def getsockname(self) -> AddressFormat:
         return self._stdlib.getsockname()
 
+    @overload
+    def getsockopt(self, level: int, optname: int) -> int: ...
+
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
+
     def getsockopt(
         self, level: int, optname: int, buflen: int | None = None
     ) -> int | bytes:
         if buflen is None:
             return self._stdlib.getsockopt(level, optname)
         return self._stdlib.getsockopt(level, optname, buflen)
+
+    @overload
+    def setsockopt(self, level: int, optname: int, value: int | Buffer) -> None: ...
+
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: None, optlen: int
+    ) -> None: ...
 
     def setsockopt(
         self,
@@ -579,12 +596,13 @@ class _SocketType(_native.SocketBase, SocketType):
 
     async def _sendto(self, *args: object) -> int:
         address = await self._resolve_address_nocp(args[-1], local=False)
-        return await self._nonblocking_helper(
+        sent: int = await self._nonblocking_helper(
             trio.lowlevel.wait_writable,
             _stdlib_socket.socket.sendto,
             *args[:-1],
             address,
         )
+        return sent
 
     async def _sendmsg(
         self,
@@ -594,7 +612,7 @@ class _SocketType(_native.SocketBase, SocketType):
         address: AddressFormat,
     ) -> int:
         address = await self._resolve_address_nocp(address, local=False)
-        return await self._nonblocking_helper(
+        sent: int = await self._nonblocking_helper(
             trio.lowlevel.wait_writable,
             _stdlib_socket.socket.sendmsg,
             buffers,
@@ -602,6 +620,7 @@ class _SocketType(_native.SocketBase, SocketType):
             flags,
             address,
         )
+        return sent
 
     for _function in _accept, _connect, _sendto, _sendmsg:
         _function.__name__ = _function.__name__[1:]

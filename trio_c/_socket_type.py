@@ -5,12 +5,16 @@ from __future__ import annotations
 import socket as _stdlib_socket
 import sys
 
+from ._util import overload
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Buffer, Iterable
+    from collections.abc import Awaitable, Iterable
     from socket import AddressFamily, SocketKind
     from types import TracebackType
     from typing import Self
+
+    from typing_extensions import Buffer
 
     from ._socket import AddressFormat
 
@@ -49,11 +53,25 @@ class SocketType:
         """The address of this end."""
         raise NotImplementedError
 
+    @overload
+    def getsockopt(self, level: int, optname: int) -> int: ...
+
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
+
     def getsockopt(
         self, level: int, optname: int, buflen: int | None = None
     ) -> int | bytes:
         """Read an option; an int, or up to `buflen` bytes."""
         raise NotImplementedError
+
+    @overload
+    def setsockopt(self, level: int, optname: int, value: int | Buffer) -> None: ...
+
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: None, optlen: int
+    ) -> None: ...
 
     def setsockopt(
         self,
@@ -210,6 +228,20 @@ class SocketType:
         how many.
         """
         raise NotImplementedError
+
+    @overload
+    async def sendto(
+        self, data: Buffer, address: tuple[object, ...] | str | Buffer, /
+    ) -> int: ...
+
+    @overload
+    async def sendto(
+        self,
+        data: Buffer,
+        flags: int,
+        address: tuple[object, ...] | str | Buffer,
+        /,
+    ) -> int: ...
 
     async def sendto(self, *args: object) -> int:
         """``sendto(data[, flags], address)``: send to `address`, whose names

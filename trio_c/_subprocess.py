@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ._abc import ReceiveStream, SendStream
     from ._core._run import TaskStatus
-    from ._subprocess_platform import ClosableReceiveStream, ClosableSendStream
+    from ._unix_pipes import FdStream
 
     StrOrBytesPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -114,7 +114,7 @@ class Process(metaclass=NoPublicConstructor):
         self._pidfd: FileIO | None = None
         if can_try_pidfd_open:
             try:
-                fd = pidfd_open(popen.pid, 0)
+                fd = pidfd_open(popen.pid, 0)  # type: ignore[misc]
             except OSError:
                 pass  # an older kernel, or no descriptor left
             else:
@@ -208,16 +208,16 @@ class _Pipes:
     """The pipes to a child that is being started."""
 
     def __init__(self) -> None:
-        self._ours: list[ClosableSendStream | ClosableReceiveStream] = []
+        self._ours: list[FdStream] = []
         self._theirs: list[int] = []
 
-    def to_child(self) -> tuple[ClosableSendStream, int]:
+    def to_child(self) -> tuple[FdStream, int]:
         ours, theirs = create_pipe_to_child_stdin()
         self._ours.append(ours)
         self._theirs.append(theirs)
         return ours, theirs
 
-    def from_child(self) -> tuple[ClosableReceiveStream, int]:
+    def from_child(self) -> tuple[FdStream, int]:
         ours, theirs = create_pipe_from_child_output()
         self._ours.append(ours)
         self._theirs.append(theirs)
@@ -462,18 +462,18 @@ async def _run_process(
     output: list[bytes | bytearray] = []
     errors: list[bytes | bytearray] = []
 
-    process = await _open_process(command, **options)
+    process = await _open_process(command, **options)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         try:
             # The streams belong to the tasks here, and to nobody else.
             if has_input:
-                nursery.start_soon(_feed, process.stdin, stdin)
+                nursery.start_soon(_feed, process.stdin, stdin)  # type: ignore[arg-type]
                 process.stdin = process.stdio = None
             if capture_stdout:
-                nursery.start_soon(_collect, process.stdout, output)
+                nursery.start_soon(_collect, process.stdout, output)  # type: ignore[arg-type]
                 process.stdout = process.stdio = None
             if capture_stderr:
-                nursery.start_soon(_collect, process.stderr, errors)
+                nursery.start_soon(_collect, process.stderr, errors)  # type: ignore[arg-type]
                 process.stderr = None
             task_status.started(process)
             await process.wait()
@@ -545,7 +545,7 @@ if TYPE_CHECKING:
         check: bool
         deliver_cancel: Callable[[Process], Awaitable[None]] | None
 
-    @overload
+    @overload  # type: ignore[no-overload-impl]
     async def open_process(
         command: StrOrBytesPath,
         *,
@@ -561,7 +561,7 @@ if TYPE_CHECKING:
         shell: bool = False,
         **kwargs: Unpack[UnixProcessArgs],
     ) -> Process: ...
-    @overload
+    @overload  # type: ignore[no-overload-impl]
     async def run_process(
         command: StrOrBytesPath,
         *,

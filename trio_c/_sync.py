@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import trio_c as trio  # noqa: F401 (users of this path expect it here)
 
-from ._native import CapacityLimiter as CapacityLimiter
-from ._native import CapacityLimiterStatistics as CapacityLimiterStatistics
-from ._native import Condition as Condition
-from ._native import ConditionStatistics as ConditionStatistics
-from ._native import Event as Event
-from ._native import EventStatistics as EventStatistics
-from ._native import Lock as Lock
-from ._native import LockStatistics as LockStatistics
-from ._native import ParkingLot as ParkingLot
-from ._native import Semaphore as Semaphore
-from ._native import StrictFIFOLock as StrictFIFOLock
-from ._native import _LockImpl as _LockImpl
-from ._native import add_parking_lot_breaker as add_parking_lot_breaker
-from ._native import enable_ki_protection
-from ._native import remove_parking_lot_breaker as remove_parking_lot_breaker
+from ._native import (
+    CapacityLimiter as CapacityLimiter,
+    CapacityLimiterStatistics as CapacityLimiterStatistics,
+    Condition as Condition,
+    ConditionStatistics as ConditionStatistics,
+    Event as Event,
+    EventStatistics as EventStatistics,
+    Lock as Lock,
+    LockStatistics as LockStatistics,
+    ParkingLot as ParkingLot,
+    Semaphore as Semaphore,
+    StrictFIFOLock as StrictFIFOLock,
+    _LockImpl as _LockImpl,
+    add_parking_lot_breaker as add_parking_lot_breaker,
+    enable_ki_protection,
+    remove_parking_lot_breaker as remove_parking_lot_breaker,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _HasAcquireRelease(Protocol):
+        async def acquire(self) -> object: ...
+
+        def release(self) -> object: ...
 
 
 class AsyncContextManagerMixin:
@@ -28,9 +39,9 @@ class AsyncContextManagerMixin:
     """
 
     @enable_ki_protection
-    async def __aenter__(self) -> None:
+    async def __aenter__(self: _HasAcquireRelease) -> None:
         await self.acquire()
 
     @enable_ki_protection
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self: _HasAcquireRelease, *exc_info: object) -> None:
         self.release()

@@ -4,15 +4,19 @@ The functions are native; :mod:`trio_c.to_thread`, :mod:`trio_c.from_thread`
 and :mod:`trio_c.testing` publish them.
 """
 
-from ._native import Event, _threads_idle, checkpoint
-from ._native import ThreadPlaceholder as ThreadPlaceholder
-from ._native import _limiter_local as _limiter_local
-from ._native import active_thread_count as active_thread_count
-from ._native import current_default_thread_limiter as current_default_thread_limiter
-from ._native import from_thread_check_cancelled as from_thread_check_cancelled
-from ._native import from_thread_run as from_thread_run
-from ._native import from_thread_run_sync as from_thread_run_sync
-from ._native import to_thread_run_sync as to_thread_run_sync
+from ._native import (
+    Event,
+    ThreadPlaceholder as ThreadPlaceholder,
+    _limiter_local as _limiter_local,
+    _threads_idle,
+    active_thread_count as active_thread_count,
+    checkpoint,
+    current_default_thread_limiter as current_default_thread_limiter,
+    from_thread_check_cancelled as from_thread_check_cancelled,
+    from_thread_run as from_thread_run,
+    from_thread_run_sync as from_thread_run_sync,
+    to_thread_run_sync as to_thread_run_sync,
+)
 
 
 async def wait_all_threads_completed() -> None:

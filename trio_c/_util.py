@@ -6,7 +6,7 @@ what is needed only on an error path is looked up there.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 from abc import ABCMeta
 
 import trio_c as trio
@@ -15,9 +15,9 @@ from ._native import coroutine_or_error  # noqa: F401  for other modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import AsyncGeneratorType, TracebackType
-    from typing import Any, NoReturn, TypeVar, final
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from types import TracebackType
+    from typing import Any, NoReturn, TypeVar, final as final, overload as overload
 
     CallT = TypeVar("CallT", bound=Callable[..., Any])
     T = TypeVar("T")
@@ -28,6 +28,10 @@ else:
         cls.__init_subclass__ = classmethod(_refuse_subclass)
         cls.__final__ = True
         return cls
+
+    def overload(function):
+        """Stands in for ``typing.overload``: only type checkers look."""
+        return function
 
 
 def _refuse_subclass(subclass: type) -> NoReturn:
@@ -44,7 +48,7 @@ class NoPublicConstructor(ABCMeta):
         raise TypeError(f"{name} has no public constructor")
 
     def _create(cls: type[T], *args: object, **kwargs: object) -> T:
-        return super().__call__(*args, **kwargs)
+        return super().__call__(*args, **kwargs)  # type: ignore[misc, no-any-return]
 
 
 class ConflictDetector:
@@ -148,13 +152,13 @@ def fixup_module_metadata(module_name: str, namespace: Mapping[str, object]) -> 
             publish(obj, name)
 
 
-def name_asyncgen(agen: AsyncGeneratorType[object, NoReturn]) -> str:
+def name_asyncgen(agen: AsyncGenerator[Any, Any]) -> str:
     """``module.qualname`` of an async generator, as well as can be told."""
     code = getattr(agen, "ag_code", None)
     if code is None:
         return repr(agen)
     try:
-        module = agen.ag_frame.f_globals["__name__"]
+        module = agen.ag_frame.f_globals["__name__"]  # type: ignore[attr-defined]
     except (AttributeError, KeyError):
         # A finished generator has no frame any more.
         module = f"<{code.co_filename}>"
@@ -204,4 +208,5 @@ def raise_single_exception_from_group(
                 "Attempted to unwrap exceptiongroup with multiple non-cancelled"
                 " exceptions. This is often caused by a bug in the caller."
             ) from eg
-    raise_saving_context(cancelled if other is None else other)
+    # No group is empty.
+    raise_saving_context(cancelled if other is None else other)  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 try:
     install()
-except RuntimeError as exc:
-    raise pytest.UsageError(str(exc)) from None
+except RuntimeError as _exc:
+    raise pytest.UsageError(str(_exc)) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -697,18 +697,18 @@ tc_channel_register(tc_state *st)
                           NULL, "MemorySendChannel") < 0
         || tc_function_add_to_type(st, st->SendChannelType,
                                    channel_send_method_defs) < 0
-        || tc_type_mark_final(st->SendChannelType) < 0
+        || tc_type_mark_final(st, st->SendChannelType) < 0
         || tc_state_add_type(st, &st->ReceiveChannelType,
                              &tc_receive_channel_spec, NULL,
                              "MemoryReceiveChannel") < 0
         || tc_function_add_to_type(st, st->ReceiveChannelType,
                                    channel_receive_method_defs) < 0
-        || tc_type_mark_final(st->ReceiveChannelType) < 0
+        || tc_type_mark_final(st, st->ReceiveChannelType) < 0
         || tc_state_add_type(st, &st->OpenMemoryChannelType,
                              &tc_open_memory_channel_spec,
                              (PyObject *)&PyTuple_Type,
                              "open_memory_channel") < 0
-        || tc_type_mark_final(st->OpenMemoryChannelType) < 0) {
+        || tc_type_mark_final(st, st->OpenMemoryChannelType) < 0) {
         return -1;
     }
     st->OpenMemoryChannelType->tp_vectorcall = channel_open_vectorcall;

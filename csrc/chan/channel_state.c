@@ -528,7 +528,11 @@ tc_channel_state_register(tc_state *st)
            "open_receive_channels", "tasks_waiting_send",
            "tasks_waiting_receive", "peak_buffer_used", NULL};
     if (tc_statistics_add_type(st, &st->MemoryChannelStatisticsType,
-                               "MemoryChannelStatistics", "trio_c", fields)
+                               "MemoryChannelStatistics", "trio_c",
+                               "The state of a memory channel: items in its\n"
+                               "buffer, now, at most and the most there were\n"
+                               "ever; open handles; and waiting tasks.",
+                               fields)
             < 0
         || tc_state_add_type(st, &st->ChannelStateType,
                              &tc_channel_state_spec, NULL,

@@ -60,6 +60,17 @@ tc_awaitable_new(tc_state *st, const tc_op *op, PyObject *owner)
     return self;
 }
 
+/* The raised exception leaves an awaitable. A StopIteration would be taken for
+   a result (PEP 479). */
+static tc_step
+awaitable_failed(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        tc_error_chain(PyExc_RuntimeError, "coroutine raised StopIteration");
+    }
+    return TC_ERROR;
+}
+
 /* Take self out of whatever it waits in; it will not run again. */
 static void
 awaitable_close(AwaitableObject *self)
@@ -84,7 +95,7 @@ awaitable_finish_step(AwaitableObject *self, tc_step step, PyObject **result)
     self->state = TC_AW_CLOSED;
     assert((step == TC_ERROR) == (PyErr_Occurred() != NULL));
     Py_CLEAR(self->task);
-    return step;
+    return step == TC_ERROR ? awaitable_failed() : step;
 }
 
 /* One step. *result: new reference, or NULL for None when TC_DONE. */
@@ -230,7 +241,7 @@ awaitable_throw_exc(AwaitableObject *self, PyObject *exc, PyObject **result)
     awaitable_close(self);
     Py_CLEAR(self->task);
     PyErr_SetRaisedException(Py_NewRef(exc));
-    return TC_ERROR;
+    return awaitable_failed();
 }
 
 /* The exception instance that throw(type, value, tb) means; new reference. */
@@ -332,8 +343,7 @@ awaitable_close_method(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (step == TC_ERROR) {
-        if (!PyErr_ExceptionMatches(PyExc_GeneratorExit)
-            && !PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        if (!PyErr_ExceptionMatches(PyExc_GeneratorExit)) {
             return NULL;
         }
         PyErr_Clear();
@@ -447,6 +457,14 @@ static PyObject *
 awaitable_get_qualname(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyUnicode_FromString(((AwaitableObject *)op)->op->qualname);
+}
+
+/* isinstance(aw, types.CoroutineType) believes this, and so do
+   inspect.iscoroutine() and those who await only what passes it. */
+static PyObject *
+awaitable_get_class(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
+{
+    return Py_NewRef((PyObject *)&PyCoro_Type);
 }
 
 static PyObject *
@@ -578,6 +596,7 @@ static PyGetSetDef awaitable_getset[] = {
     {"cr_running", awaitable_get_running, NULL, NULL, NULL},
     {"cr_suspended", awaitable_get_suspended, NULL, NULL, NULL},
     {"cr_origin", awaitable_get_origin, NULL, NULL, NULL},
+    {"__class__", awaitable_get_class, NULL, NULL, NULL},
     {"__name__", awaitable_get_name, NULL, NULL, NULL},
     {"__qualname__", awaitable_get_qualname, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -50,6 +50,9 @@ PyErr_SetRaisedException(PyObject *exc)
 /* Functions grew a lazily evaluated __annotate__. */
 #define TC_HAVE_ANNOTATE (PY_VERSION_HEX >= 0x030E0000)
 
+/* copy.replace(). */
+#define TC_HAVE_REPLACE (PY_VERSION_HEX >= 0x030D0000)
+
 /* Module slots, where the version has them. One GIL for all interpreters, and
    with a GIL at all, until there are tests of more. */
 #if PY_VERSION_HEX >= 0x030C0000

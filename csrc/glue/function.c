@@ -218,6 +218,21 @@ function_get_globals(PyObject *self, void *Py_UNUSED(closure))
     return globals;
 }
 
+/* isinstance(f, types.FunctionType) believes this; so do the tools that only
+   then look at __code__ and the like. */
+static PyObject *
+function_get_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    return Py_NewRef((PyObject *)&PyFunction_Type);
+}
+
+/* A Python function has these, too. */
+static PyObject *
+function_get_none(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 function_repr(PyObject *self)
 {
@@ -298,6 +313,8 @@ static PyGetSetDef function_getset[] = {
     {"__annotate__", function_get_attr, function_set_attr, NULL,
      "__annotate__"},
 #endif
+    {"__class__", function_get_class, NULL, NULL, NULL},
+    {"__closure__", function_get_none, NULL, NULL, NULL},
     {"__globals__", function_get_globals, NULL, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL,
      NULL},

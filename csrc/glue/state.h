@@ -65,7 +65,8 @@ struct AwaitableObject;
     X(OpenMemoryChannelType)                                                \
     X(SocketType)                                                           \
     X(SocketStreamType)                                                     \
-    X(SocketListenerType)
+    X(SocketListenerType)                                                   \
+    X(SSLStreamType)
 
 /* Other objects, owned. Exceptions are made in module exec; the rest is
    looked up on first need (NULL until then) through a named accessor. */
@@ -85,6 +86,7 @@ struct AwaitableObject;
     X(outcome_Value)                                                        \
     X(outcome_Error)                                                        \
     X(signatures)          /* trio_c._signatures, the twins */              \
+    X(class_signature)     /* the descriptor __signature__ of classes */    \
     X(sniffio_local)                                                        \
     X(spawn_helpers)       /* trio_c._core._spawn */                         \
     X(str_unwrap)                                                           \
@@ -116,7 +118,16 @@ struct AwaitableObject;
     X(stdlib_socket)      /* socket.socket */                               \
     X(stream_class)       /* SocketStream once imported */                  \
     X(closed_errnos)      /* what a closed socket fails with */             \
-    X(accept_errnos)      /* failed accepts that do not matter */
+    X(accept_errnos)      /* failed accepts that do not matter */           \
+    X(ssl_Error)          /* ssl.SSLError once _ssl is imported */          \
+    X(ssl_WantReadError)                                                    \
+    X(tls_is_end)         /* _ssl._is_end */                                \
+    X(str_pending)                                                          \
+    X(str_read)                                                             \
+    X(str_write)                                                            \
+    X(str_write_eof)                                                        \
+    X(str_send_all)                                                         \
+    X(str_receive_some)
 
 #ifdef TRIO_C_DEBUG
 /* Live objects by type, for the leak checks of debug builds. */

@@ -47,9 +47,25 @@ tc_type_refuse_subclass(PyObject *cls, PyObject *Py_UNUSED(args),
 }
 
 int
-tc_type_mark_final(PyTypeObject *type)
+tc_type_mark_final(tc_state *st, PyTypeObject *type)
 {
-    return PyObject_SetAttrString((PyObject *)type, "__final__", Py_True);
+    if (PyObject_SetAttrString((PyObject *)type, "__final__", Py_True) < 0) {
+        return -1;
+    }
+    return PyObject_SetAttrString((PyObject *)type, "__signature__",
+                                  st->class_signature);
+}
+
+PyObject *
+tc_type_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *module = PyImport_ImportModule("trio_c._core._copying");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *result = PyObject_CallMethod(module, "reduce", "O", self);
+    Py_DECREF(module);
+    return result;
 }
 
 PyObject *
@@ -381,11 +397,11 @@ static PyType_Spec tc_statistics_spec = {
 
 PyTypeObject *
 tc_statistics_new_type(tc_state *st, const char *name, const char *module,
-                       const char *const *fields)
+                       const char *doc, const char *const *fields)
 {
     PyMemberDef members[TC_STATISTICS_MAX + 1];
     memset(members, 0, sizeof(members));
-    PyObject *names = NULL, *full_name = NULL, *doc = NULL, *type = NULL;
+    PyObject *names = NULL, *full_name = NULL, *type = NULL;
     Py_ssize_t n = 0;
     while (fields[n] != NULL) {
         assert(n < TC_STATISTICS_MAX);
@@ -400,21 +416,15 @@ tc_statistics_new_type(tc_state *st, const char *name, const char *module,
     if (names == NULL) {
         goto done;
     }
-    doc = PyUnicode_FromFormat("%s(", name);
-    for (Py_ssize_t i = 0; doc != NULL && i < n; i++) {
+    for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *field = PyUnicode_InternFromString(fields[i]);
         if (field == NULL) {
             goto done;
         }
         PyTuple_SET_ITEM(names, i, field);
-        Py_SETREF(doc, PyUnicode_FromFormat("%U%s%U", doc,
-                                            i == 0 ? "" : ", ", field));
-    }
-    if (doc != NULL) {
-        Py_SETREF(doc, PyUnicode_FromFormat("%U)\n--\n\n", doc));
     }
     full_name = PyUnicode_FromFormat("%s.%s", module, name);
-    if (doc == NULL || full_name == NULL) {
+    if (full_name == NULL) {
         goto done;
     }
     /* The type copies name, doc and members. */
@@ -423,7 +433,7 @@ tc_statistics_new_type(tc_state *st, const char *name, const char *module,
         {Py_tp_traverse, statistics_traverse},
         {Py_tp_clear, statistics_clear},
         {Py_tp_members, members},
-        {Py_tp_doc, (void *)PyUnicode_AsUTF8(doc)},
+        {Py_tp_doc, (void *)doc},
         {0, NULL},
     };
     PyType_Spec spec = {
@@ -433,7 +443,7 @@ tc_statistics_new_type(tc_state *st, const char *name, const char *module,
                  | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    if (spec.name == NULL || slots[4].pfunc == NULL) {
+    if (spec.name == NULL) {
         goto done;
     }
     type = PyType_FromModuleAndSpec(st->module, &spec,
@@ -444,84 +454,166 @@ tc_statistics_new_type(tc_state *st, const char *name, const char *module,
     }
 done:
     Py_XDECREF(full_name);
-    Py_XDECREF(doc);
     Py_XDECREF(names);
     return (PyTypeObject *)type;
 }
 
 int
 tc_statistics_add_type(tc_state *st, PyTypeObject **slot, const char *name,
-                       const char *module, const char *const *fields)
+                       const char *module, const char *doc,
+                       const char *const *fields)
 {
-    *slot = tc_statistics_new_type(st, name, module, fields);
+    *slot = tc_statistics_new_type(st, name, module, doc, fields);
     if (*slot == NULL) {
         return -1;
     }
     return PyModule_AddObjectRef(st->module, name, (PyObject *)*slot);
 }
 
-/* --- __attrs_attrs__ ----------------------------------------------------- */
+/* --- what is made when somebody asks for it ------------------------------ */
 
-/* attrs recognises its classes by __attrs_attrs__. This descriptor in the
-   base class has attrs itself make the tuple when first asked for, so that
-   nobody pays for importing attrs who does not use it. */
+/* attrs recognises its classes by __attrs_attrs__, and keeps __attrs_props__
+   in them. In the base class, this has attrs itself make what it would have
+   stored as `name` when that is first asked for, so that nobody pays for
+   importing attrs who does not use it. */
+static PyObject *
+attrs_part_get(PyObject *type, const char *name)
+{
+    PyObject *module = NULL, *make = NULL, *args = NULL, *options = NULL;
+    PyObject *model = NULL, *part = NULL;
+    PyObject *names = statistics_names(type);
+    if (names == NULL || (module = PyImport_ImportModule("attr")) == NULL) {
+        goto done;
+    }
+    make = PyObject_GetAttrString(module, "make_class");
+    args = Py_BuildValue("(sO)", ((PyTypeObject *)type)->tp_name, names);
+    options = Py_BuildValue("{s:O,s:O}", "slots", Py_True, "frozen", Py_True);
+    if (make == NULL || args == NULL || options == NULL
+        || (model = PyObject_Call(make, args, options)) == NULL) {
+        goto done;
+    }
+    part = PyObject_GetAttrString(model, name);
+    if (part != NULL && PyObject_SetAttrString(type, name, part) < 0) {
+        Py_CLEAR(part);
+    }
+done:
+    Py_XDECREF(model);
+    Py_XDECREF(options);
+    Py_XDECREF(args);
+    Py_XDECREF(make);
+    Py_XDECREF(module);
+    Py_XDECREF(names);
+    return part;
+}
+
 static PyObject *
 attrs_fields_get(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(obj),
                  PyObject *type)
 {
-    PyObject *module = NULL, *model = NULL, *fields = NULL;
-    PyObject *names = statistics_names(type);
-    if (names == NULL) {
-        return NULL;
-    }
-    module = PyImport_ImportModule("attr");
-    if (module == NULL) {
-        goto done;
-    }
-    model = PyObject_CallMethod(module, "make_class", "sO",
-                                ((PyTypeObject *)type)->tp_name, names);
-    if (model == NULL) {
-        goto done;
-    }
-    fields = PyObject_GetAttrString(model, "__attrs_attrs__");
-    if (fields != NULL
-        && PyObject_SetAttrString(type, "__attrs_attrs__", fields) < 0) {
-        Py_CLEAR(fields);
-    }
-done:
-    Py_XDECREF(model);
-    Py_XDECREF(module);
-    Py_DECREF(names);
-    return fields;
+    return attrs_part_get(type, "__attrs_attrs__");
 }
 
-static PyType_Slot attrs_fields_slots[] = {
-    {Py_tp_descr_get, attrs_fields_get},
-    {0, NULL},
-};
+static PyObject *
+attrs_props_get(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(obj),
+                PyObject *type)
+{
+    return attrs_part_get(type, "__attrs_props__");
+}
 
-static PyType_Spec tc_attrs_fields_spec = {
-    .name = "trio_c._native.attrs_fields",
-    .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = attrs_fields_slots,
-};
+/* copy.replace() calls __replace__. */
+static PyObject *
+replace_get(PyObject *Py_UNUSED(self), PyObject *obj,
+            PyObject *Py_UNUSED(type))
+{
+    PyObject *module = PyImport_ImportModule("trio_c._frozen");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *function = PyObject_GetAttrString(module, "_replace");
+    Py_DECREF(module);
+    if (function != NULL && obj != NULL) {
+        Py_SETREF(function, PyMethod_New(function, obj));
+    }
+    return function;
+}
+
+/* inspect.signature() of a class looks for __signature__. */
+static PyObject *
+class_signature_get(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(obj),
+                    PyObject *type)
+{
+    PyObject *module = PyImport_ImportModule("trio_c._signatures");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *result
+        = PyObject_CallMethod(module, "class_signature", "O", type);
+    Py_DECREF(module);
+    return result;
+}
+
+/* A descriptor; its type is in the module under the last part of the name,
+   where the drop-in finds it. New reference or NULL. */
+static PyObject *
+lazy_attribute_new(tc_state *st, const char *name, descrgetfunc get)
+{
+    PyType_Slot slots[] = {
+        {Py_tp_descr_get, (void *)(uintptr_t)get},
+        {0, NULL},
+    };
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = sizeof(PyObject),
+        .flags = Py_TPFLAGS_DEFAULT,
+        .slots = slots,
+    };
+    PyObject *type = PyType_FromModuleAndSpec(st->module, &spec, NULL);
+    PyObject *descriptor = type == NULL ? NULL : PyObject_CallNoArgs(type);
+    if (descriptor != NULL
+        && PyModule_AddObjectRef(st->module, strrchr(name, '.') + 1, type)
+               < 0) {
+        Py_CLEAR(descriptor);
+    }
+    Py_XDECREF(type);
+    return descriptor;
+}
+
+/* Whether it could be put into the base class of statistics. */
+static int
+statistics_add_lazy(tc_state *st, const char *attribute, const char *name,
+                    descrgetfunc get)
+{
+    PyObject *descriptor = lazy_attribute_new(st, name, get);
+    int r = descriptor == NULL
+                ? -1
+                : PyObject_SetAttrString((PyObject *)st->StatisticsType,
+                                         attribute, descriptor);
+    Py_XDECREF(descriptor);
+    return r;
+}
 
 int
 tc_types_register(tc_state *st)
 {
-    if (tc_state_add_type(st, &st->StatisticsType, &tc_statistics_spec, NULL,
-                          NULL) < 0) {
+    st->class_signature = lazy_attribute_new(
+        st, "trio_c._native._class_signature", class_signature_get);
+    if (st->class_signature == NULL
+        || tc_state_add_type(st, &st->StatisticsType, &tc_statistics_spec,
+                             NULL, NULL) < 0
+        || PyObject_SetAttrString((PyObject *)st->StatisticsType,
+                                  "__signature__", st->class_signature) < 0
+        || statistics_add_lazy(st, "__attrs_attrs__",
+                               "trio_c._native._attrs_fields",
+                               attrs_fields_get)
+               < 0
+        || statistics_add_lazy(st, "__attrs_props__",
+                               "trio_c._native._attrs_props", attrs_props_get)
+               < 0) {
         return -1;
     }
-    PyObject *type
-        = PyType_FromModuleAndSpec(st->module, &tc_attrs_fields_spec, NULL);
-    PyObject *descriptor = type == NULL ? NULL : PyObject_CallNoArgs(type);
-    int r = descriptor == NULL
-                ? -1
-                : PyObject_SetAttrString((PyObject *)st->StatisticsType,
-                                         "__attrs_attrs__", descriptor);
-    Py_XDECREF(descriptor);
-    Py_XDECREF(type);
-    return r;
+    if (TC_HAVE_REPLACE) {
+        return statistics_add_lazy(st, "__replace__",
+                                   "trio_c._native._replace", replace_get);
+    }
+    return 0;
 }

@@ -6,7 +6,7 @@
 
 /* __init_subclass__ of final classes: TypeError naming the new class. Put
    TC_FINAL_METHOD into the PyMethodDef table; tc_type_mark_final() sets
-   __final__. */
+   __final__, and __signature__, which comes from the class's twin. */
 PyObject *tc_type_refuse_subclass(PyObject *cls, PyObject *args,
                                   PyObject *kwargs);
 #define TC_FINAL_METHOD                                                     \
@@ -16,7 +16,11 @@ PyObject *tc_type_refuse_subclass(PyObject *cls, PyObject *args,
 /* cls[...] returns cls, for classes that are generic in type hints only. */
 #define TC_GENERIC_METHOD                                                   \
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL}
-int tc_type_mark_final(PyTypeObject *type);
+int tc_type_mark_final(tc_state *st, PyTypeObject *type);
+/* __reduce__, for what can be copied and pickled while nobody uses it: see
+   trio_c/_core/_copying.py. */
+PyObject *tc_type_reduce(PyObject *self, PyObject *ignored);
+#define TC_COPY_METHOD {"__reduce__", tc_type_reduce, METH_NOARGS, NULL}
 
 /* tp_new of classes without public constructor: TypeError
    "<module>.<name> has no public constructor". */
@@ -29,12 +33,12 @@ PyObject *tc_type_no_constructor(PyTypeObject *type, PyObject *args,
    reference. */
 #define TC_STATISTICS_MAX 8
 PyTypeObject *tc_statistics_new_type(tc_state *st, const char *name,
-                                     const char *module,
+                                     const char *module, const char *doc,
                                      const char *const *fields);
 /* The same, stored in *slot and added to the module under `name`. 0 or -1. */
 int tc_statistics_add_type(tc_state *st, PyTypeObject **slot,
                            const char *name, const char *module,
-                           const char *const *fields);
+                           const char *doc, const char *const *fields);
 /* One instance; `values` has one item per field. Steals each of the values
    (any NULL: error is set). */
 PyObject *tc_statistics_new(PyTypeObject *type, PyObject **values);

@@ -716,7 +716,7 @@ tc_cancel_register(tc_state *st)
             < 0
         || tc_function_add_to_type(st, st->CancelScopeType, scope_functions)
                < 0
-        || tc_type_mark_final(st->CancelScopeType) < 0
+        || tc_type_mark_final(st, st->CancelScopeType) < 0
         || tc_cancel_status_register(st) < 0) {
         return -1;
     }

@@ -363,5 +363,5 @@ tc_cancelled_register(tc_state *st)
                < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->CancelledType);
+    return tc_type_mark_final(st, st->CancelledType);
 }

@@ -58,11 +58,55 @@ tc_context_need_task(tc_state *st)
     return task;
 }
 
+typedef struct {
+    PyObject_HEAD
+    tc_state *st;            /* borrowed */
+    PyObject *runs;          /* owned dict: thread -> {"runner": its runner} */
+} RunContextObject;
+
+/* Tools find the runs of all threads by way of gc.get_referents(). They only
+   look: what cannot be shown is left out. */
+static void
+context_show(tc_state *st, RunnerObject *runner)
+{
+    RunContextObject *context = (RunContextObject *)st->run_context;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *thread = NULL, *slots = NULL;
+    if (context == NULL || context->runs == NULL) {
+        goto done;  /* the module is going */
+    }
+    thread = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    if (thread == NULL) {
+        goto done;
+    }
+    if (runner == NULL) {
+        (void)PyDict_DelItem(context->runs, thread);
+        goto done;
+    }
+    slots = Py_BuildValue("{sO}", "runner", runner);
+    if (slots != NULL) {
+        (void)PyDict_SetItem(context->runs, thread, slots);
+    }
+done:
+    PyErr_Clear();
+    Py_XDECREF(slots);
+    Py_XDECREF(thread);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
 void
 tc_context_set_runner(RunnerObject *runner)
 {
     RunnerObject *old = tc_thread_slots.runner;
     tc_thread_slots.runner = (RunnerObject *)Py_XNewRef((PyObject *)runner);
+    if (old != NULL) {
+        context_show(old->st, NULL);
+    }
+    if (runner != NULL) {
+        context_show(runner->st, runner);
+    }
     Py_XDECREF(old);
 }
 
@@ -73,11 +117,6 @@ tc_context_set_task(TaskObject *task)
     tc_thread_slots.task = (TaskObject *)Py_XNewRef((PyObject *)task);
     Py_XDECREF(old);
 }
-
-typedef struct {
-    PyObject_HEAD
-    tc_state *st;            /* borrowed */
-} RunContextObject;
 
 static PyObject *
 run_context_get(PyObject *self, void *closure)
@@ -132,10 +171,27 @@ run_context_get_dict(PyObject *self, void *Py_UNUSED(closure))
     return dict;
 }
 
+static int
+run_context_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((RunContextObject *)self)->runs);
+    return 0;
+}
+
+static int
+run_context_clear(PyObject *self)
+{
+    Py_CLEAR(((RunContextObject *)self)->runs);
+    return 0;
+}
+
 static void
 run_context_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)run_context_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -151,6 +207,8 @@ static PyGetSetDef run_context_getset[] = {
 
 static PyType_Slot run_context_slots[] = {
     {Py_tp_dealloc, run_context_dealloc},
+    {Py_tp_traverse, run_context_traverse},
+    {Py_tp_clear, run_context_clear},
     {Py_tp_getset, run_context_getset},
     {0, NULL},
 };
@@ -158,7 +216,8 @@ static PyType_Slot run_context_slots[] = {
 static PyType_Spec tc_run_context_spec = {
     .name = "trio_c._native.RunContext",
     .basicsize = sizeof(RunContextObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = run_context_slots,
 };
 
@@ -171,12 +230,17 @@ tc_context_register(tc_state *st)
         return -1;
     }
     RunContextObject *context
-        = PyObject_New(RunContextObject, st->RunContextType);
+        = PyObject_GC_New(RunContextObject, st->RunContextType);
     if (context == NULL) {
         return -1;
     }
     context->st = st;
+    context->runs = PyDict_New();
+    PyObject_GC_Track(context);
     st->run_context = (PyObject *)context;
+    if (context->runs == NULL) {
+        return -1;
+    }
     return PyModule_AddObjectRef(st->module, "GLOBAL_RUN_CONTEXT",
                                  st->run_context);
 }

@@ -72,7 +72,10 @@ tc_delegate_send(AwaitableObject *self, PyObject *sent, int is_protected,
     PyObject *inner = Py_NewRef(self->value);
     PySendResult got = PYGEN_ERROR;
     *result = NULL;
-    if (tc_ki_enter(&mark, is_protected) == 0) {
+    if (is_protected == TC_DELEGATE_AS_CALLER) {
+        got = PyIter_Send(inner, sent, result);
+    }
+    else if (tc_ki_enter(&mark, is_protected) == 0) {
         got = PyIter_Send(inner, sent, result);
         tc_ki_leave(&mark);
     }
@@ -105,7 +108,10 @@ tc_delegate_throw(AwaitableObject *self, PyObject *exc, int is_protected,
     PyObject *inner = Py_NewRef(self->value);
     PySendResult got = PYGEN_ERROR;
     *result = NULL;
-    if (tc_ki_enter(&mark, is_protected) == 0) {
+    if (is_protected == TC_DELEGATE_AS_CALLER) {
+        got = delegate_throw(self->st, inner, exc, result);
+    }
+    else if (tc_ki_enter(&mark, is_protected) == 0) {
         got = delegate_throw(self->st, inner, exc, result);
         tc_ki_leave(&mark);
     }

@@ -7,6 +7,9 @@
 /* What `await obj` would iterate over; new reference or NULL. */
 PyObject *tc_delegate_iter(PyObject *obj);
 
+/* In place of is_protected: whatever the Python code is that called us. */
+#define TC_DELEGATE_AS_CALLER (-1)
+
 /* `self` awaits self->value (such an iterator). One step of it, Python code
    in it being protected from Ctrl-C or not. TC_YIELD: return that, *result as
    it is. Otherwise it is over and self->value is NULL: TC_DONE with its value

@@ -439,7 +439,10 @@ tc_io_register(tc_state *st)
         "tasks_waiting_read", "tasks_waiting_write", "backend", NULL,
     };
     if (tc_statistics_add_type(st, &st->IOStatisticsType, "_EpollStatistics",
-                               "trio_c._core._io_epoll", fields)
+                               "trio_c._core._io_epoll",
+                               "How many tasks wait for descriptors, and the\n"
+                               "name of the poller.",
+                               fields)
             < 0
         || io_statistics_by_identity(st->IOStatisticsType) < 0) {
         return -1;

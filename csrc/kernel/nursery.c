@@ -504,7 +504,7 @@ tc_nursery_register(tc_state *st)
             < 0
         || tc_function_add_to_type(st, st->NurseryType, nursery_functions)
                < 0
-        || tc_type_mark_final(st->NurseryType) < 0) {
+        || tc_type_mark_final(st, st->NurseryType) < 0) {
         return -1;
     }
     return 0;

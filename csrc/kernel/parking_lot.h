@@ -85,5 +85,6 @@ int tc_task_break_lots(TaskObject *task);
 int tc_task_traverse_breakers(TaskObject *task, visitproc visit, void *arg);
 
 int tc_parking_lot_register(tc_state *st);
+int tc_lot_breakers_register(tc_state *st);  /* part of the former */
 
 #endif

@@ -330,7 +330,12 @@ tc_runner_view_register(tc_state *st)
         NULL,
     };
     st->RunStatisticsType = tc_statistics_new_type(
-        st, "RunStatistics", "trio_c.lowlevel", fields);
+        st, "RunStatistics", "trio_c.lowlevel",
+        "What a run is doing: how many tasks exist and how many of them are\n"
+        "ready to go on, the seconds until the next deadline (inf: there is\n"
+        "none; negative: it has passed), what the poller says of itself, and\n"
+        "how many callbacks wait in the entry queue.",
+        fields);
     if (st->RunStatisticsType == NULL) {
         return -1;
     }

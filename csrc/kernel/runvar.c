@@ -213,6 +213,28 @@ runvar_repr(PyObject *op)
                                 ((RunVarObject *)op)->name);
 }
 
+/* `value`, or the marker if that is NULL; new reference or NULL. */
+static PyObject *
+runvar_value_or_marker(PyObject *value)
+{
+    if (value != NULL) {
+        return Py_NewRef(value);
+    }
+    PyObject *module = PyImport_ImportModule("trio_c._core._local");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *nothing = PyObject_GetAttrString(module, "_NoValue");
+    Py_DECREF(module);
+    return nothing;
+}
+
+static PyObject *
+runvar_get_default(PyObject *op, void *Py_UNUSED(closure))
+{
+    return runvar_value_or_marker(((RunVarObject *)op)->default_value);
+}
+
 static PyObject *
 runvar_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -267,7 +289,13 @@ runvar_dealloc(PyObject *op)
 static PyMethodDef runvar_methods[] = {
     TC_FINAL_METHOD,
     TC_GENERIC_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef runvar_getset[] = {
+    {"_default", runvar_get_default, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef runvar_members[] = {
@@ -288,6 +316,7 @@ static PyType_Slot runvar_slots[] = {
     {Py_tp_traverse, runvar_traverse},
     {Py_tp_clear, runvar_clear},
     {Py_tp_repr, runvar_repr},
+    {Py_tp_getset, runvar_getset},
     {Py_tp_methods, runvar_methods},
     {Py_tp_members, runvar_members},
     {0, NULL},
@@ -312,17 +341,7 @@ static const tc_function_def runvar_functions[] = {
 static PyObject *
 runvar_token_get_previous(PyObject *op, void *Py_UNUSED(closure))
 {
-    RunVarTokenObject *self = (RunVarTokenObject *)op;
-    if (self->previous != NULL) {
-        return Py_NewRef(self->previous);
-    }
-    PyObject *module = PyImport_ImportModule("trio_c._core._local");
-    if (module == NULL) {
-        return NULL;
-    }
-    PyObject *nothing = PyObject_GetAttrString(module, "_NoValue");
-    Py_DECREF(module);
-    return nothing;
+    return runvar_value_or_marker(((RunVarTokenObject *)op)->previous);
 }
 
 static int
@@ -358,8 +377,31 @@ runvar_token_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+static PyObject *
+runvar_token_repr(PyObject *op)
+{
+    RunVarTokenObject *self = (RunVarTokenObject *)op;
+    PyObject *previous = runvar_token_get_previous(op, NULL);
+    if (previous == NULL) {
+        return NULL;
+    }
+    PyObject *text = PyUnicode_FromFormat(
+        "RunVarToken(_var=%R, previous_value=%R, redeemed=%s)",
+        (PyObject *)self->var, previous, self->redeemed ? "True" : "False");
+    Py_DECREF(previous);
+    return text;
+}
+
+static PyMethodDef runvar_token_methods[] = {
+    TC_FINAL_METHOD,
+    TC_GENERIC_METHOD,
+    {NULL, NULL, 0, NULL},
+};
+
 static PyGetSetDef runvar_token_getset[] = {
-    {"previous_value", runvar_token_get_previous, NULL, NULL, NULL},
+    {"previous_value", runvar_token_get_previous, NULL,
+     PyDoc_STR("What the variable was before; `_NoValue` if it had none."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -378,7 +420,8 @@ static PyType_Slot runvar_token_slots[] = {
     {Py_tp_dealloc, runvar_token_dealloc},
     {Py_tp_traverse, runvar_token_traverse},
     {Py_tp_clear, runvar_token_clear},
-    {Py_tp_methods, runvar_methods},
+    {Py_tp_repr, runvar_token_repr},
+    {Py_tp_methods, runvar_token_methods},
     {Py_tp_getset, runvar_token_getset},
     {Py_tp_members, runvar_token_members},
     {0, NULL},
@@ -397,10 +440,10 @@ tc_runvar_register(tc_state *st)
     if (tc_state_add_type(st, &st->RunVarType, &tc_runvar_spec, NULL,
                           "RunVar") < 0
         || tc_function_add_to_type(st, st->RunVarType, runvar_functions) < 0
-        || tc_type_mark_final(st->RunVarType) < 0
+        || tc_type_mark_final(st, st->RunVarType) < 0
         || tc_state_add_type(st, &st->RunVarTokenType, &tc_runvar_token_spec,
                              NULL, "RunVarToken") < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->RunVarTokenType);
+    return tc_type_mark_final(st, st->RunVarTokenType);
 }

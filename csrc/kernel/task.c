@@ -10,7 +10,9 @@
  */
 #include "task.h"
 
+#include "../glue/args.h"
 #include "../glue/errors.h"
+#include "../glue/function.h"
 #include "../glue/types.h"
 #include "instruments.h"
 #include "nursery.h"
@@ -405,9 +407,14 @@ task_get_abort_func(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-task_iter_await_frames(PyObject *op, PyObject *Py_UNUSED(ignored))
+task_iter_await_frames(FunctionObject *Py_UNUSED(func), PyObject *op,
+                       PyObject *const *Py_UNUSED(args), Py_ssize_t nargs,
+                       PyObject *kwnames)
 {
     TaskObject *self = (TaskObject *)op;
+    if (tc_args_none("Task.iter_await_frames", nargs, kwnames) < 0) {
+        return NULL;
+    }
     PyObject *helpers = tc_state_helpers(self->runner->st);
     if (helpers == NULL) {
         return NULL;
@@ -534,14 +541,12 @@ static PyMemberDef task_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(task_iter_await_frames_doc,
-             "iter_await_frames($self, /)\n--\n\n"
-             "Iterate over the (frame, line number) pairs of the suspended\n"
-             "coroutine chain, outermost first. Empty for a finished task.");
+static const tc_function_def task_functions[] = {
+    {"Task.iter_await_frames", "trio_c.lowlevel", task_iter_await_frames},
+    {NULL, NULL, NULL},
+};
 
 static PyMethodDef task_methods[] = {
-    {"iter_await_frames", task_iter_await_frames, METH_NOARGS,
-     task_iter_await_frames_doc},
     TC_FINAL_METHOD,
     {NULL, NULL, 0, NULL},
 };
@@ -574,8 +579,9 @@ int
 tc_task_register(tc_state *st)
 {
     if (tc_state_add_type(st, &st->TaskType, &tc_task_spec, NULL, "Task")
-        < 0) {
+            < 0
+        || tc_function_add_to_type(st, st->TaskType, task_functions) < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->TaskType);
+    return tc_type_mark_final(st, st->TaskType);
 }

@@ -90,7 +90,9 @@ tc_thread_job_run(ThreadJobObject *self)
 {
     ThreadJobObject *outer = job_current;
     job_current = self;
+    atomic_store(&self->thread, PyThread_get_thread_ident());
     self->value = job_call(self);
+    atomic_store(&self->thread, 0);
     job_current = outer;
     if (self->value == NULL) {
         self->error = PyErr_GetRaisedException();
@@ -221,6 +223,7 @@ tc_thread_job_new(tc_state *st, PyObject *fn, PyObject *const *args,
     self->st = st;
     TC_LIVE_ADD(st, ThreadJobType);
     atomic_init(&self->cancel, NULL);
+    atomic_init(&self->thread, 0);
     self->fn = Py_NewRef(fn);
     self->args = tc_threads_pack(args, nargs);
     if (self->args == NULL) {
@@ -235,6 +238,17 @@ job_get_name(PyObject *op, void *Py_UNUSED(closure))
     return PyUnicode_FromFormat(
         "trio.to_thread.run_sync-%llu",
         (unsigned long long)((ThreadJobObject *)op)->number);
+}
+
+/* Who calls the function right now: threading.get_ident() there, or None. */
+static PyObject *
+job_get_thread(PyObject *op, void *Py_UNUSED(closure))
+{
+    unsigned long thread = atomic_load(&((ThreadJobObject *)op)->thread);
+    if (thread == 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLong(thread);
 }
 
 static PyObject *
@@ -298,6 +312,7 @@ job_dealloc(PyObject *op)
 
 static PyGetSetDef job_getset[] = {
     {"name", job_get_name, NULL, NULL, NULL},
+    {"_thread", job_get_thread, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -31,6 +31,8 @@ typedef struct ThreadJobObject {
     PyObject *cancel_reason; /* borrowed from it; to be compared only */
     /* Set by the loop thread, read by the worker; `cancels` keeps it. */
     _Atomic(PyObject *) cancel;  /* raise_cancel, or NULL */
+    /* Set by the worker while it calls fn: its thread. For tools. */
+    _Atomic(unsigned long) thread;  /* or 0 */
     /* Set by the worker before it delivers, read by the loop thread. */
     PyObject *value;         /* owned or NULL */
     PyObject *error;         /* owned or NULL: exception */

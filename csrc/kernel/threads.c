@@ -578,6 +578,25 @@ static const tc_op call_op = {
     .release = call_release,
 };
 
+/* cancellable=, as abandon_on_cancel= was called once: warn. 0 or -1. */
+static int
+threads_old_keyword(tc_state *st, PyObject *const *given)
+{
+    if (given[2] != NULL) {
+        PyErr_SetString(PyExc_TypeError,
+                        "to_thread_run_sync() got both 'abandon_on_cancel' "
+                        "and 'cancellable', which is its old name");
+        return -1;
+    }
+    PyObject *helpers = tc_state_helpers(st);
+    if (helpers == NULL) {
+        return -1;
+    }
+    PyObject *r = PyObject_CallMethod(helpers, "warn_cancellable", NULL);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
 /* to_thread_run_sync(sync_fn, *args, thread_name=None,
    abandon_on_cancel=False, limiter=None) */
 static PyObject *
@@ -586,17 +605,24 @@ threads_run_sync(FunctionObject *func, PyObject *Py_UNUSED(self),
 {
     static const tc_params params = {
         .fname = "to_thread_run_sync",
-        .names = {"sync_fn", "thread_name", "abandon_on_cancel", "limiter"},
+        .names = {"sync_fn", "thread_name", "abandon_on_cancel", "limiter",
+                  "cancellable"},
         .n_positional = 1,
         .n_required = 1,
     };
     tc_state *st = func->st;
-    PyObject *a[4];
+    PyObject *a[5];
     PyObject *const *rest;
     Py_ssize_t n_rest;
     if (tc_args_parse_star(&params, args, nargs, kwnames, a, &rest, &n_rest)
         < 0) {
         return NULL;
+    }
+    if (a[4] != NULL) {
+        if (threads_old_keyword(st, a) < 0) {
+            return NULL;
+        }
+        a[2] = a[4];
     }
     ThreadJobObject *job = tc_thread_job_new(st, a[0], rest, n_rest);
     if (job == NULL) {

@@ -121,7 +121,7 @@ tc_token_register(tc_state *st)
                           "TrioToken") < 0
         || tc_function_add_to_type(st, st->TrioTokenType,
                                    token_type_functions) < 0
-        || tc_type_mark_final(st->TrioTokenType) < 0) {
+        || tc_type_mark_final(st, st->TrioTokenType) < 0) {
         return -1;
     }
     return tc_function_add_to_module(st, token_functions);

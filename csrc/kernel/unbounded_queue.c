@@ -393,6 +393,8 @@ tc_unbounded_queue_register(tc_state *st)
     static const char *const fields[] = {"qsize", "tasks_waiting", NULL};
     if (tc_statistics_add_type(st, &st->UnboundedQueueStatisticsType,
                                "UnboundedQueueStatistics", QUEUE_MODULE,
+                               "The items in an UnboundedQueue (`qsize`) and\n"
+                               "the tasks that wait for some.",
                                fields) < 0
         || tc_state_add_type(st, &st->UnboundedQueueType,
                              &tc_unbounded_queue_spec, NULL,
@@ -401,5 +403,5 @@ tc_unbounded_queue_register(tc_state *st)
                                    uqueue_method_defs) < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->UnboundedQueueType);
+    return tc_type_mark_final(st, st->UnboundedQueueType);
 }

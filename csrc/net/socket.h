@@ -83,6 +83,10 @@ AwaitableObject *tc_socket_new_recv(tc_state *st, const tc_op *op,
                                     int flags);
 tc_step tc_socket_recv_step(AwaitableObject *self, PyObject *sent,
                             PyObject **result);
+/* One attempt to receive up to *size bytes: what there is, and in *size how
+   much, stays in the run's scratch buffer until somebody else uses it. */
+tc_try tc_socket_receive(SocketObject *sock, tc_io *io, int fd, char **data,
+                         Py_ssize_t *size);
 /* Flag of an accepting awaitable: the result is a SocketStream, no pair. */
 #define TC_ACCEPT_STREAM 0x01u
 tc_step tc_socket_accept_step(AwaitableObject *self, PyObject *sent,

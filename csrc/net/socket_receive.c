@@ -126,6 +126,27 @@ receive_bytes(SocketObject *sock, tc_io *io, int fd, Py_ssize_t size,
     return *data == NULL ? TC_TRY_ERROR : TC_TRY_DONE;
 }
 
+tc_try
+tc_socket_receive(SocketObject *sock, tc_io *io, int fd, char **data,
+                  Py_ssize_t *size)
+{
+    if (tc_io_handle_would_block(&sock->handle, 0, fd)) {
+        return TC_TRY_BLOCKED;
+    }
+    *data = tc_io_scratch(io, (size_t)*size);
+    if (*data == NULL) {
+        return TC_TRY_ERROR;
+    }
+    Py_ssize_t n = net_receive(fd, *data, *size, 0,
+                               sock->last_received >= TC_NET_LARGE, NULL);
+    if (n < 0) {
+        return receive_failed(sock, n, 0);
+    }
+    receive_note(sock, n, *size, 0);
+    *size = n;
+    return TC_TRY_DONE;
+}
+
 static tc_try
 recv_attempt(AwaitableObject *self, SocketObject *sock, tc_io *io, int fd,
              PyObject **result)

@@ -94,6 +94,20 @@ static const tc_op receive_some_op = {
     .abandon = tc_io_unlink,
 };
 
+int
+tc_stream_take_over(tc_state *st, PyObject *op, const tc_op *kind,
+                    PyObject *extra)
+{
+    AwaitableObject *aw = (AwaitableObject *)op;
+    if (!Awaitable_CheckExact(st, op) || aw->op != &receive_some_op
+        || aw->state != TC_AW_CREATED) {
+        return 0;
+    }
+    aw->op = kind;
+    Py_XSETREF(aw->extra, Py_NewRef(extra));
+    return 1;
+}
+
 static PyObject *
 stream_receive_some_impl(FunctionObject *func, PyObject *op,
                          PyObject *const *args, Py_ssize_t nargs,

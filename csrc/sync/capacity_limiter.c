@@ -530,6 +530,7 @@ static const tc_function_def limiter_method_defs[] = {
 
 static PyMethodDef limiter_methods[] = {
     TC_FINAL_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -592,7 +593,11 @@ tc_capacity_limiter_register(tc_state *st)
         = {"borrowed_tokens", "total_tokens", "borrowers", "tasks_waiting",
            NULL};
     if (tc_statistics_add_type(st, &st->CapacityLimiterStatisticsType,
-                               "CapacityLimiterStatistics", "trio_c", fields)
+                               "CapacityLimiterStatistics", "trio_c",
+                               "The tokens of a CapacityLimiter: how many\n"
+                               "are out, of how many; the borrowers, a list\n"
+                               "in no order; how many tasks wait for one.",
+                               fields)
             < 0
         || tc_state_add_type(st, &st->CapacityLimiterType,
                              &tc_capacity_limiter_spec, NULL,
@@ -601,5 +606,5 @@ tc_capacity_limiter_register(tc_state *st)
                                    limiter_method_defs) < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->CapacityLimiterType);
+    return tc_type_mark_final(st, st->CapacityLimiterType);
 }

@@ -526,6 +526,7 @@ static const tc_function_def condition_method_defs[] = {
 
 static PyMethodDef condition_methods[] = {
     TC_FINAL_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -576,12 +577,15 @@ tc_condition_register(tc_state *st)
     static const char *const fields[]
         = {"tasks_waiting", "lock_statistics", NULL};
     if (tc_statistics_add_type(st, &st->ConditionStatisticsType,
-                               "ConditionStatistics", "trio_c", fields) < 0
+                               "ConditionStatistics", "trio_c",
+                               "How many tasks wait to be notified, and the\n"
+                               "LockStatistics of the lock below.",
+                               fields) < 0
         || tc_state_add_type(st, &st->ConditionType, &tc_condition_spec,
                              NULL, "Condition") < 0
         || tc_function_add_to_type(st, st->ConditionType,
                                    condition_method_defs) < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->ConditionType);
+    return tc_type_mark_final(st, st->ConditionType);
 }

@@ -193,6 +193,7 @@ static const tc_function_def event_method_defs[] = {
 
 static PyMethodDef event_methods[] = {
     TC_FINAL_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -229,11 +230,12 @@ tc_event_register(tc_state *st)
 {
     static const char *const fields[] = {"tasks_waiting", NULL};
     if (tc_statistics_add_type(st, &st->EventStatisticsType,
-                               "EventStatistics", "trio_c", fields) < 0
+                               "EventStatistics", "trio_c",
+                               "How many tasks wait for an Event.", fields) < 0
         || tc_state_add_type(st, &st->EventType, &tc_event_spec, NULL,
                              "Event") < 0
         || tc_function_add_to_type(st, st->EventType, event_method_defs) < 0
-        || tc_type_mark_final(st->EventType) < 0) {
+        || tc_type_mark_final(st, st->EventType) < 0) {
         return -1;
     }
     st->EventType->tp_vectorcall = event_vectorcall;

@@ -358,6 +358,7 @@ static const tc_function_def lock_method_defs[] = {
 
 static PyMethodDef lock_final_methods[] = {
     TC_FINAL_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -446,7 +447,10 @@ tc_lock_register(tc_state *st)
     static const char *const fields[]
         = {"locked", "owner", "tasks_waiting", NULL};
     if (tc_statistics_add_type(st, &st->LockStatisticsType, "LockStatistics",
-                               "trio_c", fields) < 0
+                               "trio_c",
+                               "A lock's state: whether it is held, by which\n"
+                               "task (or None), and how many wait for it.",
+                               fields) < 0
         || tc_state_add_type(st, &st->LockImplType, &tc_lock_impl_spec, NULL,
                              "_LockImpl") < 0
         || tc_function_add_to_type(st, st->LockImplType, lock_method_defs)
@@ -458,8 +462,8 @@ tc_lock_register(tc_state *st)
         || tc_state_add_type(st, &st->StrictFIFOLockType,
                              &tc_strict_fifo_lock_spec, base,
                              "StrictFIFOLock") < 0
-        || tc_type_mark_final(st->LockType) < 0
-        || tc_type_mark_final(st->StrictFIFOLockType) < 0) {
+        || tc_type_mark_final(st, st->LockType) < 0
+        || tc_type_mark_final(st, st->StrictFIFOLockType) < 0) {
         return -1;
     }
     st->LockType->tp_vectorcall = lock_vectorcall;

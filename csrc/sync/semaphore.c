@@ -304,6 +304,7 @@ static const tc_function_def semaphore_method_defs[] = {
 
 static PyMethodDef semaphore_methods[] = {
     TC_FINAL_METHOD,
+    TC_COPY_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
@@ -361,5 +362,5 @@ tc_semaphore_register(tc_state *st)
                                    semaphore_method_defs) < 0) {
         return -1;
     }
-    return tc_type_mark_final(st->SemaphoreType);
+    return tc_type_mark_final(st, st->SemaphoreType);
 }

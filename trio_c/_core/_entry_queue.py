@@ -1,7 +1,6 @@
 """How other threads get into a run, under the private path Trio has it at."""
 
-from .._native import EntryQueue as EntryQueue
-from .._native import TrioToken as TrioToken
+from .._native import EntryQueue as EntryQueue, TrioToken as TrioToken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,11 +14,13 @@ from ._ki import enable_ki_protection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-    from typing import Any
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any, TypeVar
 
     from .._abc import Clock, Instrument
-    from .._native import Runner
+    from .._native import Runner, _GuestLoop
+
+    T = TypeVar("T")
 
 # Ticks until the system nursery exists: normally two.
 _MAX_FIRST_TICKS = 5
@@ -29,7 +31,7 @@ class _GuestState:
 
     def __init__(
         self,
-        loop: "Any",
+        loop: "_GuestLoop",
         soon: "Callable[[Callable[[], object]], object]",
         soon_threadsafe: "Callable[[Callable[[], object]], object]",
         done_callback: "Callable[[Outcome[Any]], object]",
@@ -38,7 +40,7 @@ class _GuestState:
         self.soon = soon
         self.soon_threadsafe = soon_threadsafe
         self.done_callback = done_callback
-        self.events: Outcome[list[tuple[int, int]]] = Value([])
+        self.events: Value[list[tuple[int, int]]] | Error = Value([])
 
     @enable_ki_protection
     def tick(self) -> None:
@@ -53,7 +55,9 @@ class _GuestState:
                 self.done_callback(Error(exc))
                 return
             if timeout is None:
-                self.done_callback(runner.main_task_outcome)
+                outcome = runner.main_task_outcome
+                assert outcome is not None
+                self.done_callback(outcome)
                 return
         finally:
             sniffio_local.name = previous
@@ -69,7 +73,7 @@ class _GuestState:
 
         def deliver(events: "Outcome[list[tuple[int, int]]]") -> None:
             def in_host() -> None:
-                self.events = events
+                self.events = events  # type: ignore[assignment]
                 runner.guest_tick_scheduled = True
                 self.tick()
 
@@ -80,16 +84,16 @@ class _GuestState:
 
 @enable_ki_protection
 def start_guest_run(
-    async_fn: "Callable[..., Awaitable[Any]]",
+    async_fn: "Callable[..., Awaitable[T]]",
     *args: object,
     run_sync_soon_threadsafe: "Callable[[Callable[[], object]], object]",
-    done_callback: "Callable[[Outcome[Any]], object]",
+    done_callback: "Callable[[Outcome[T]], object]",
     run_sync_soon_not_threadsafe: (
         "Callable[[Callable[[], object]], object] | None"
     ) = None,
     host_uses_signal_set_wakeup_fd: bool = False,
     clock: "Clock | None" = None,
-    instruments: "Iterable[Instrument]" = (),
+    instruments: "Sequence[Instrument]" = (),
     restrict_keyboard_interrupt_to_checkpoints: bool = False,
     strict_exception_groups: bool = True,
 ) -> None:

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import FrameType
+    from typing import Any
 
     from .._native import Runner, Task
 
@@ -48,7 +49,7 @@ def order_batch(batch: "list[Task]") -> None:
     batch.reverse()  # the loop takes tasks from the other end
 
 
-def iter_await_frames(coro: object) -> "Iterator[tuple[FrameType, int]]":
+def iter_await_frames(coro: "Any") -> "Iterator[tuple[FrameType, int]]":
     """Walk a chain of suspended coroutines, outermost first."""
     while coro is not None:
         if hasattr(coro, "cr_frame"):
@@ -71,7 +72,7 @@ def iter_await_frames(coro: object) -> "Iterator[tuple[FrameType, int]]":
             yield frame, frame.f_lineno
 
 
-def _native_frame_hidden(coro: object) -> "FrameType | None":
+def _native_frame_hidden(coro: "Any") -> "FrameType | None":
     """A native operation runs no frame; what it shows to inspect is no place
     in anybody's program."""
     from .._native import awaitable
@@ -83,8 +84,8 @@ def coroutine_origin(depth: int) -> "tuple[tuple[str, int, str], ...]":
     """Where a native coroutine is being created, for cr_origin."""
     import sys
 
-    origin = []
-    frame = sys._getframe(1)
+    origin: list[tuple[str, int, str]] = []
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and len(origin) < depth:
         code = frame.f_code
         origin.append((code.co_filename, frame.f_lineno, code.co_name))
@@ -106,6 +107,21 @@ def warn_loose_groups(thing: str) -> None:
             "ExceptionGroups. See https://trio.readthedocs.io/en/stable/"
             "reference-core.html#designing-for-multiple-errors"
         ),
+        use_triodeprecationwarning=True,
+        stacklevel=2,
+    )
+
+
+def warn_cancellable() -> None:
+    """Tell whoever called the native `to_thread.run_sync` above us that an
+    argument has another name now."""
+    from .._deprecate import warn_deprecated
+
+    warn_deprecated(
+        "the argument 'cancellable' of trio.to_thread.run_sync",
+        version="0.23.0",
+        issue=2841,
+        instead="'abandon_on_cancel'",
         use_triodeprecationwarning=True,
         stacklevel=2,
     )

@@ -4,6 +4,8 @@ from .._native import Instruments as Instruments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from logging import Logger
+
     from .._abc import Instrument
 
 
@@ -18,7 +20,7 @@ def log_failure(hook: str, instrument: "Instrument", exc: BaseException) -> None
     )
 
 
-def _logger() -> object:
+def _logger() -> "Logger":
     from logging import getLogger
 
     return getLogger("trio.abc.Instrument")

@@ -10,7 +10,13 @@ from .. import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._io_epoll import EpollWaiters
+    from typing import Protocol
+
+    from .._native import Task
+
+    class EpollWaiters(Protocol):
+        read_task: Task | None
+        write_task: Task | None
 
 
 def wake_all(waiters: EpollWaiters, exc: BaseException) -> None:

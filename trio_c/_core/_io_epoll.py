@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .._file_io import _HasFileNo
-    from ._run import Runner
+    from .._native import Runner
 
     EventResult = list[tuple[int, int]]
 

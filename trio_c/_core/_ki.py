@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from weakref import ref
 
-from .._native import KIManager as KIManager
-from .._native import currently_ki_protected as currently_ki_protected
-from .._native import disable_ki_protection as disable_ki_protection
-from .._native import enable_ki_protection as enable_ki_protection
-from .._native import ki_protection_enabled as ki_protection_enabled
+from .._native import (
+    KIManager as KIManager,
+    currently_ki_protected as currently_ki_protected,
+    disable_ki_protection as disable_ki_protection,
+    enable_ki_protection as enable_ki_protection,
+    ki_protection_enabled as ki_protection_enabled,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class _IdRef(ref):
+class _IdRef(ref[object]):
     """A weak reference equal only to another one to the very same object."""
 
     __slots__ = ("_hash",)
+
+    _hash: int
 
     def __new__(
         cls, obj: object, callback: Callable[[_IdRef], object] | None = None, /

@@ -1,7 +1,6 @@
 """Run-local variables, under the private path Trio has them at."""
 
-from .._native import RunVar as RunVar
-from .._native import RunVarToken as RunVarToken
+from .._native import RunVar as RunVar, RunVarToken as RunVarToken
 from .._util import final
 
 

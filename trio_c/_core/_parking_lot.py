@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._native import ParkingLot as ParkingLot
-from .._native import ParkingLotStatistics as ParkingLotStatistics
-from .._native import add_parking_lot_breaker as add_parking_lot_breaker
-from .._native import parking_lot_breakers
-from .._native import remove_parking_lot_breaker as remove_parking_lot_breaker
+from .._native import (
+    ParkingLot as ParkingLot,
+    ParkingLotStatistics as ParkingLotStatistics,
+    add_parking_lot_breaker as add_parking_lot_breaker,
+    parking_lot_breakers,
+    remove_parking_lot_breaker as remove_parking_lot_breaker,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from .._native import Task
 
 
-class _Breakers(Mapping):
+class _Breakers(Mapping["Task", "list[ParkingLot]"]):
     """Which tasks of this thread's run break which lots: a live view.
 
     Every task knows its own lots; this collects them whenever it is looked at.

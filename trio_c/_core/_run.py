@@ -58,20 +58,26 @@ def _hypothesis_plugin_setup() -> None:
     """Entry point of Hypothesis: from now on it decides the scheduling order."""
     from hypothesis import register_random
 
-    sys.modules[__name__]._ALLOW_DETERMINISTIC_SCHEDULING = True
+    _native._set_deterministic(True)
     register_random(_r)
 
 
-def __getattr__(name: str) -> object:
-    # Rarely asked for, and slow to import what they need.
-    if name == "TaskStatus":
-        from ._task_status import TaskStatus as value
-    elif name == "start_guest_run":
-        from ._guest import start_guest_run as value
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+TYPE_CHECKING = bool(0)  # jedi would believe a plain False
+if TYPE_CHECKING:
+    from ._guest import start_guest_run as start_guest_run
+    from ._task_status import TaskStatus as TaskStatus
+else:
+
+    def __getattr__(name: str) -> object:
+        # Rarely asked for, and slow to import what they need.
+        if name == "TaskStatus":
+            from ._task_status import TaskStatus as value
+        elif name == "start_guest_run":
+            from ._guest import start_guest_run as value
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 class _RunModule(types.ModuleType):

@@ -6,6 +6,7 @@ import collections.abc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Any
 
 
 def _looks_foreign(value: object) -> bool:
@@ -22,7 +23,7 @@ def explain_type_error(async_fn: object) -> TypeError | None:
     do. A coroutine object is closed, since nobody will ever await it."""
     if isinstance(async_fn, collections.abc.Coroutine):
         async_fn.close()
-        name = async_fn.__name__
+        name = async_fn.__name__  # type: ignore[attr-defined]
         error = TypeError(
             "Trio was expecting an async function, but instead it got a coroutine "
             f"object {async_fn!r}\n"
@@ -91,7 +92,7 @@ def as_root(
     return coro
 
 
-def task_name(name: object) -> str:
+def task_name(name: "Any") -> str:
     """What `name` is called: functions by module and qualified name."""
     from functools import partial
 

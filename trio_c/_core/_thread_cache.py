@@ -11,13 +11,16 @@ import sys
 from _thread import allocate_lock as Lock
 from itertools import count
 
-from .._native import ThreadCache as ThreadCache
-from .._native import set_os_thread_name as set_os_thread_name
-from .._native import start_thread_soon as start_thread_soon
+from .._native import (
+    ThreadCache as ThreadCache,
+    set_os_thread_name as set_os_thread_name,
+    start_thread_soon as start_thread_soon,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 # Seconds that a thread waits for its next job. Read again for every wait.
 IDLE_TIMEOUT = 10
@@ -34,7 +37,7 @@ def start_worker(run: Callable[[], object]) -> None:
     """Have a new thread call `run`. It does not keep the process alive."""
     from threading import Thread
 
-    options = {}
+    options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
         # Else it would keep the contextvars of whoever came first.
         from contextvars import Context

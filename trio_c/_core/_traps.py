@@ -20,11 +20,10 @@ else:
     def __getattr__(name: str) -> object:
         if name != "RaiseCancelT":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from collections.abc import Callable
-        from typing import NoReturn
+        import typing
 
         global RaiseCancelT
-        RaiseCancelT = Callable[[], NoReturn]
+        RaiseCancelT = typing.Callable[[], typing.NoReturn]
         return RaiseCancelT
 
 

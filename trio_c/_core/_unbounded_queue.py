@@ -1,4 +1,6 @@
 """UnboundedQueue, under the private path that Trio has it at."""
 
-from .._native import UnboundedQueue as UnboundedQueue
-from .._native import UnboundedQueueStatistics as UnboundedQueueStatistics
+from .._native import (
+    UnboundedQueue as UnboundedQueue,
+    UnboundedQueueStatistics as UnboundedQueueStatistics,
+)

@@ -18,6 +18,7 @@ __all__ = [
     "MemoryReceiveChannel",
     "MemorySendChannel",
     "ReceiveChannel",
+    "open_memory_channel",
 ]
 
 
@@ -45,6 +46,10 @@ class ReceiveChannel:
 class MemoryChannelState:
     def statistics(self) -> MemoryChannelStatistics:
         """The same as a handle's ``statistics()``."""
+
+
+class open_memory_channel:
+    def __init__(self, max_buffer_size: int | float) -> None: ...
 
 
 class MemorySendChannel:

@@ -5,17 +5,16 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any, NoReturn, Self, TypeVar
 
     import outcome
 
-    from .. import CancelScope as _CancelScope
-    from .. import Nursery as _Nursery
+    from .. import CancelScope as _CancelScope, Nursery as _Nursery
     from ..abc import Clock, Instrument
-    from ..lowlevel import Abort, RaiseCancelT, RunStatistics, Task
+    from ..lowlevel import Abort, RaiseCancelT, RunStatistics, Task as _Task
 
     T = TypeVar("T")
 
@@ -24,6 +23,7 @@ __all__ = [
     "FailScope",
     "Nursery",
     "NurseryManager",
+    "Task",
     "_TaskStatus",
     "_start_guest_loop",
     "cancel_shielded_checkpoint",
@@ -61,6 +61,14 @@ inf = float("inf")
 
 
 class CancelScope:
+    def __init__(
+        self,
+        *,
+        relative_deadline: float = inf,
+        deadline: float = inf,
+        shield: bool = False,
+    ) -> None: ...
+
     def __enter__(self) -> Self:
         """Begin the block.
 
@@ -165,6 +173,13 @@ class NurseryManager:
     ) -> NoReturn: ...
 
 
+class Task:
+    def iter_await_frames(self) -> Iterator[tuple[FrameType, int]]:
+        """The (frame, line number) pairs of the suspended coroutines, outermost
+        first. Nothing for a task that has ended.
+        """
+
+
 class _TaskStatus:
     def started(self, value: object = None) -> None:
         """Say that the task is up; `Nursery.start` returns `value`.
@@ -223,7 +238,7 @@ async def permanently_detach_coroutine_object(
     """
 
 
-async def reattach_detached_coroutine_object(task: Task, yield_value: object) -> None:
+async def reattach_detached_coroutine_object(task: _Task, yield_value: object) -> None:
     """Come back from `temporarily_detach_coroutine_object`: `yield_value` goes
     to the foreign driver, and the run loop drives on.
 
@@ -232,7 +247,10 @@ async def reattach_detached_coroutine_object(task: Task, yield_value: object) ->
     """
 
 
-def reschedule(task: Task, next_send: outcome.Outcome[Any] = ...) -> None:
+_NO_SEND: Any = object()
+
+
+def reschedule(task: _Task, next_send: outcome.Outcome[Any] = _NO_SEND) -> None:
     """Wake a task that sleeps in `wait_task_rescheduled`. Exactly once per
     sleep; from the run's own thread.
 
@@ -245,7 +263,7 @@ def reschedule(task: Task, next_send: outcome.Outcome[Any] = ...) -> None:
     """
 
 
-def current_task() -> Task:
+def current_task() -> _Task:
     """The task that is running.
 
     Raises:
@@ -277,7 +295,7 @@ def current_clock() -> Clock:
     """
 
 
-def current_root_task() -> Task | None:
+def current_root_task() -> _Task | None:
     """The task at the root of the tree; its nurseries hold all others.
 
     Raises:
@@ -312,7 +330,7 @@ def spawn_system_task(
     *args: object,
     name: object = None,
     context: contextvars.Context | None = None,
-) -> Task:
+) -> _Task:
     """Start ``async_fn(*args)`` as a task of the run rather than of a nursery.
 
     It is cancelled when the main task has ended, is protected from Ctrl-C, and

@@ -7,6 +7,7 @@ from the functions of the same name here.
 from __future__ import annotations
 
 __all__ = [
+    "SSLStream",
     "SocketListener",
     "SocketStream",
     "_SocketType",
@@ -17,13 +18,14 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterable
-    from typing import Any, TypeAlias
+    from collections.abc import Buffer, Callable, Iterable
+    from typing import Any, TypeAlias, TypeVar
 
     from .._file_io import _HasFileNo
     from ..socket import SocketType
 
     AddressFormat: TypeAlias = Any
+    T = TypeVar("T")
 
 
 async def wait_readable(fd: int | _HasFileNo) -> None:
@@ -189,4 +191,57 @@ class SocketListener:
           trio_c.ClosedResourceError: the listener is closed, or was closed
               during the wait.
           OSError: anything else that :meth:`socket.socket.accept` raises.
+        """
+
+
+class SSLStream:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive some data, waiting for it if there is none. A checkpoint.
+
+        Does the handshake first if nobody has.
+
+        Args:
+          max_bytes (int or None): the most to return, in bytes, at least 1.
+              By default what seems good.
+
+        Returns:
+          At least one byte; or ``b""`` if the peer has ended its half of the
+          connection.
+
+        Raises:
+          trio_c.BusyResourceError: another task is receiving.
+          trio_c.BrokenResourceError: the connection, or the TLS protocol on
+              it, has failed. Unless the stream is ``https_compatible``, this
+              includes an end without a good-bye.
+          trio_c.ClosedResourceError: the stream is closed.
+          ValueError: `max_bytes` is less than 1.
+          TypeError: `max_bytes` is not an integer.
+        """
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt `data` and send all of it. A checkpoint.
+
+        Does the handshake first if nobody has. If this fails or is cancelled,
+        an unknown part of `data` has been sent. Once it has begun to send, the
+        stream is broken then.
+
+        Raises:
+          trio_c.BusyResourceError: another task is sending, or waiting in
+              :meth:`wait_send_all_might_not_block`.
+          trio_c.BrokenResourceError: the connection, or the TLS protocol on
+              it, has failed.
+          trio_c.ClosedResourceError: the stream is closed.
+        """
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See :meth:`trio_c.abc.SendStream.wait_send_all_might_not_block`."""
+
+    async def _retry(self, fn: Callable[[], T]) -> T:
+        """Call `fn`, which uses the SSL object, and do what it takes for it to
+        succeed: send what it has written, receive what it wants to read. A
+        checkpoint.
+
+        Raises:
+          trio_c.BrokenResourceError: from an :exc:`ssl.SSLError` that `fn`
+              raised, or from the transport; the stream is broken.
         """

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         CapacityLimiterStatistics,
         ConditionStatistics,
         EventStatistics,
+        Lock,
         LockStatistics,
     )
     from ..lowlevel import (
@@ -43,6 +44,8 @@ __all__ = [
 
 
 class Event:
+    def __init__(self) -> None: ...
+
     def is_set(self) -> bool:
         """Has :meth:`set` been called?"""
 
@@ -73,6 +76,8 @@ class AsyncContextManagerMixin:
 
 
 class _LockImpl:
+    def __init__(self) -> None: ...
+
     def locked(self) -> bool:
         """Does any task own the lock?"""
 
@@ -110,6 +115,8 @@ class _LockImpl:
 
 
 class Semaphore:
+    def __init__(self, initial_value: int, *, max_value: int | None = None) -> None: ...
+
     def acquire_nowait(self) -> None:
         """Decrease the value, without waiting until that is possible.
 
@@ -138,6 +145,8 @@ class Semaphore:
 
 
 class CapacityLimiter:
+    def __init__(self, total_tokens: int | float) -> None: ...
+
     def acquire_nowait(self) -> None:
         """Borrow a token for this task, without waiting for one.
 
@@ -192,6 +201,8 @@ class CapacityLimiter:
 
 
 class Condition:
+    def __init__(self, lock: Lock | None = None) -> None: ...
+
     def locked(self) -> bool:
         """Does any task own the lock?"""
 
@@ -256,6 +267,8 @@ class Condition:
 
 
 class ParkingLot:
+    def __init__(self) -> None: ...
+
     async def park(self) -> None:
         """Sleep until another task calls :meth:`unpark`. A checkpoint.
 
@@ -328,6 +341,8 @@ def parking_lot_breakers() -> dict[Task, list[ParkingLot]]:
 
 
 class UnboundedQueue:
+    def __init__(self) -> None: ...
+
     def put_nowait(self, obj: T) -> None:
         """Put an item into the queue. Not a checkpoint."""
 

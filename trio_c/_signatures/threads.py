@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .._core import _local
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
 
     from .. import CapacityLimiter
     from ..abc import Instrument
-    from ..lowlevel import RunVarToken
-    from ..lowlevel import TrioToken as _TrioToken
+    from ..lowlevel import RunVarToken, TrioToken as _TrioToken
 
     T = TypeVar("T")
     CallT = TypeVar("CallT", bound=Callable[..., Any])
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
         def release_on_behalf_of(self, borrower: object, /) -> object: ...
 
+
+_NoValue: Any = _local._NoValue
 
 __all__ = [
     "EntryQueue",
@@ -226,7 +229,9 @@ def current_trio_token() -> _TrioToken:
 
 
 class RunVar:
-    def get(self, default: T = ...) -> T:
+    def __init__(self, name: str, default: T = _NoValue) -> None: ...
+
+    def get(self, default: T = _NoValue) -> T:
         """The value in this run.
 
         Without one: `default` if it is given here, else the variable's own.

@@ -15,28 +15,14 @@ import os
 from .._unix_pipes import FdStream
 from .waitid import wait_child_exiting as wait_child_exiting
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .._abc import ReceiveStream, SendStream
 
-    class ClosableSendStream(SendStream):
-        """A sending stream that can also be closed without waiting."""
-
-        def close(self) -> None: ...
-
-    class ClosableReceiveStream(ReceiveStream):
-        """A receiving stream that can also be closed without waiting."""
-
-        def close(self) -> None: ...
-
-
-def create_pipe_to_child_stdin() -> tuple[ClosableSendStream, int]:
+def create_pipe_to_child_stdin() -> tuple[FdStream, int]:
     """A pipe to be written to by us. Both ends belong to the caller."""
     theirs, ours = os.pipe()
     return _as_stream(ours, theirs), theirs
 
 
-def create_pipe_from_child_output() -> tuple[ClosableReceiveStream, int]:
+def create_pipe_from_child_output() -> tuple[FdStream, int]:
     """A pipe to be read from by us. Both ends belong to the caller."""
     ours, theirs = os.pipe()
     return _as_stream(ours, theirs), theirs

@@ -30,7 +30,7 @@ except ImportError:
             Raises:
               OSError: there is no such process, or the kernel is too old.
             """
-            fd = _syscall(_NUMBER, pid, flags)
+            fd: int = _syscall(_NUMBER, pid, flags)
             if fd < 0:
                 errno = ctypes.get_errno()
                 raise OSError(errno, os.strerror(errno))

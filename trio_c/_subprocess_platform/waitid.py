@@ -20,17 +20,15 @@ def sync_wait_reapable(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
-# A thread for each child, however many there are.
-waitid_limiter = trio.CapacityLimiter(float("inf"))
-
-
 async def _waitid_system_task(process: Process, exited: trio.Event) -> None:
     try:
         await trio.to_thread.run_sync(
             sync_wait_reapable,
             process.pid,
             abandon_on_cancel=True,
-            limiter=waitid_limiter,
+            # A thread for each child, however many there are. No limiter is
+            # shared: what is abandoned by a run that ends stays in it.
+            limiter=trio.CapacityLimiter(float("inf")),
         )
     except OSError:
         pass  # it is gone already

@@ -75,7 +75,7 @@ async def _later(function: Callable[..., Awaitable[object]], *args: object) -> N
 
 async def _send(stream: SendStream, data: bytes | bytearray | memoryview) -> None:
     with assert_checkpoints():
-        assert await stream.send_all(data) is None
+        assert await stream.send_all(data) is None  # type: ignore[func-returns-value]
 
 
 async def _send_forever(stream: SendStream) -> None:
@@ -166,9 +166,10 @@ async def _check_life(maker: StreamMaker[SendStream, ReceiveStream]) -> None:
         await _together((_send, s, bytearray(b"1")), (_expect, r, b"1", 1))
         await _together((_send, s, memoryview(b"2")), (_expect, r, b"2", 1))
 
-        for bad_size, error in [(-1, ValueError), (0, ValueError), (1.5, TypeError)]:
+        bad: Any
+        for bad, error in [(-1, ValueError), (0, ValueError), (1.5, TypeError)]:
             with _assert_raises(error):
-                await r.receive_some(bad_size)
+                await r.receive_some(bad)
 
         # The size is optional.
         await _together((_send, s, b"x"), (_expect, r, b"x"))

@@ -96,10 +96,6 @@ class MemorySendStream(SendStream):
     The hooks are also attributes of these names, which may be assigned to.
     """
 
-    send_all_hook: AsyncHook | None
-    wait_send_all_might_not_block_hook: AsyncHook | None
-    close_hook: SyncHook | None
-
     def __init__(
         self,
         send_all_hook: AsyncHook | None = None,
@@ -108,9 +104,11 @@ class MemorySendStream(SendStream):
     ) -> None:
         self._outgoing = _UnboundedByteQueue()
         self._one_sender = ConflictDetector("another task is using this stream")
-        self.send_all_hook = send_all_hook
-        self.wait_send_all_might_not_block_hook = wait_send_all_might_not_block_hook
-        self.close_hook = close_hook
+        self.send_all_hook: AsyncHook | None = send_all_hook
+        self.wait_send_all_might_not_block_hook: AsyncHook | None = (
+            wait_send_all_might_not_block_hook
+        )
+        self.close_hook: SyncHook | None = close_hook
 
     async def _put(self, data: Data) -> None:
         # Two, to be inside for long enough that another task which uses the
@@ -183,9 +181,6 @@ class MemoryReceiveStream(ReceiveStream):
     The hooks are also attributes of these names, which may be assigned to.
     """
 
-    receive_some_hook: AsyncHook | None
-    close_hook: SyncHook | None
-
     def __init__(
         self,
         receive_some_hook: AsyncHook | None = None,
@@ -194,8 +189,8 @@ class MemoryReceiveStream(ReceiveStream):
         self._incoming = _UnboundedByteQueue()
         self._one_receiver = ConflictDetector("another task is using this stream")
         self._closed = False
-        self.receive_some_hook = receive_some_hook
-        self.close_hook = close_hook
+        self.receive_some_hook: AsyncHook | None = receive_some_hook
+        self.close_hook: SyncHook | None = close_hook
 
     def _check_open(self) -> None:
         if self._closed:

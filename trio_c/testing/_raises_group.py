@@ -9,15 +9,11 @@ where one description contains another.
 from __future__ import annotations
 
 import re
+import sys
 from abc import ABC, abstractmethod
 from textwrap import indent
 
 from .._util import final
-
-try:
-    from pytest import ExceptionInfo
-except ImportError:
-    ExceptionInfo = None
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +21,8 @@ if TYPE_CHECKING:
     from re import Pattern
     from types import TracebackType
     from typing import Any, NoReturn, TypeAlias
+
+    from pytest import ExceptionInfo
 
     Expected: TypeAlias = "type[BaseException] | Matcher | RaisesGroup"
 
@@ -35,7 +33,7 @@ _NO_FLAGS = re.compile("").flags
 class _ExceptionInfo:
     """What ``with RaisesGroup(...) as excinfo`` gives where pytest is missing."""
 
-    __class_getitem__ = classmethod(type(list[int]))
+    __class_getitem__ = classmethod(type(list[int]))  # type: ignore[var-annotated]
 
     def __init__(
         self,
@@ -62,17 +60,17 @@ class _ExceptionInfo:
     @property
     def type(self) -> type[BaseException]:
         """The class of the exception."""
-        return self._part(0, "type")
+        return self._part(0, "type")  # type: ignore[no-any-return]
 
     @property
     def value(self) -> BaseException:
         """The exception."""
-        return self._part(1, "value")
+        return self._part(1, "value")  # type: ignore[no-any-return]
 
     @property
     def tb(self) -> TracebackType:
         """The traceback of the exception."""
-        return self._part(2, "tb")
+        return self._part(2, "tb")  # type: ignore[no-any-return]
 
     def _needs_pytest(self, *args: object, **kwargs: object) -> NoReturn:
         raise NotImplementedError(
@@ -83,12 +81,21 @@ class _ExceptionInfo:
     exconly = errisinstance = getrepr = _needs_pytest
 
 
-if ExceptionInfo is None:
-    ExceptionInfo = _ExceptionInfo
+if not TYPE_CHECKING:
+    try:
+        from pytest import ExceptionInfo
+    except ImportError:
+        ExceptionInfo = _ExceptionInfo
 
 
 def repr_callable(fun: Callable[..., bool]) -> str:
-    """How a check function appears in messages; tests may replace it."""
+    """How a check function appears in messages; tests may replace it.
+
+    Where Hypothesis is in use, as that shows functions: lambdas by their source.
+    """
+    reflection = sys.modules.get("hypothesis.internal.reflection")
+    if reflection is not None:
+        return repr(reflection.get_pretty_function_description(fun))
     return repr(fun)
 
 
@@ -148,7 +155,7 @@ def _leaves(exceptions: Iterable[BaseException]) -> list[BaseException]:
 class AbstractMatcher(ABC):
     """What the two kinds of description share: `match` and `check`."""
 
-    __class_getitem__ = classmethod(type(list[int]))
+    __class_getitem__ = classmethod(type(list[int]))  # type: ignore[var-annotated]
 
     def __init__(
         self,
@@ -472,8 +479,8 @@ class RaisesGroup(AbstractMatcher):
             " RaisesGroup."
         )
 
-    def __enter__(self) -> ExceptionInfo:
-        self.excinfo = ExceptionInfo.for_later()
+    def __enter__(self) -> ExceptionInfo[Any]:
+        self.excinfo: ExceptionInfo[Any] = ExceptionInfo.for_later()
         return self.excinfo
 
     def __exit__(
@@ -492,7 +499,7 @@ class RaisesGroup(AbstractMatcher):
         assert self.matches(exc_val), (
             f"Raised exception {group} did not match: {self._fail_reason}"
         )
-        self.excinfo.fill_unfilled((exc_type, exc_val, exc_tb))
+        self.excinfo.fill_unfilled((exc_type, exc_val, exc_tb))  # type: ignore[arg-type]
         return True
 
     def matches(self, exc_val: BaseException | None) -> bool:
@@ -517,7 +524,7 @@ class RaisesGroup(AbstractMatcher):
         return not_a_group
 
     def _group_failure(self, group: BaseExceptionGroup) -> str | None:
-        members = group.exceptions
+        members: Sequence[BaseException] = group.exceptions
         if self.flatten_subgroups:
             members = _leaves(members)
         reason = self._match_failure(group)

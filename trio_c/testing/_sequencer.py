@@ -40,9 +40,15 @@ class Sequencer:
 
     def __init__(self) -> None:
         # Position -> set when the block there may run.
-        self._turns: defaultdict[int, Event] = defaultdict(Event)
+        self._sequence_points: defaultdict[int, Event] = defaultdict(Event)
         self._claimed: set[int] = set()
         self._broken = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Sequencer(_sequence_points={self._sequence_points!r},"
+            f" _claimed={self._claimed!r}, _broken={self._broken!r})"
+        )
 
     def _check_order(self) -> None:
         if self._broken:
@@ -56,10 +62,10 @@ class Sequencer:
         self._claimed.add(position)
         if position != 0:
             try:
-                await self._turns[position].wait()
+                await self._sequence_points[position].wait()
             except _core.Cancelled:
                 self._broken = True
-                for turn in self._turns.values():
+                for turn in self._sequence_points.values():
                     turn.set()
                 raise RuntimeError(
                     "Sequencer wait cancelled -- sequence broken"
@@ -68,4 +74,4 @@ class Sequencer:
         try:
             yield
         finally:
-            self._turns[position + 1].set()
+            self._sequence_points[position + 1].set()

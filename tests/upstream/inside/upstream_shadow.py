@@ -5,6 +5,8 @@ One meta-path finder answers for the name ``trio`` and all below it:
 * ``trio._tests.*`` and ``trio._core._tests.*`` are loaded from the wheel;
 * every other ``trio.X.Y`` *is* the module object ``TARGET.X.Y``, entered in
   ``sys.modules`` under both names.  Nothing else of the wheel can be imported.
+  If the package under test has an ``install()`` that does this, that is used:
+  it is what users get.
 
 A name that a test module imports, or reads off a module at module level, and
 that the package under test lacks, becomes a `Missing`: the import succeeds,
@@ -30,6 +32,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -153,6 +156,9 @@ class Finder(importlib.abc.MetaPathFinder):
     def __init__(self, target: str, wheel: str) -> None:
         self.target = target
         self.wheel = wheel
+        self.has_dropin = hasattr(importlib.import_module(target), "install")
+        if self.has_dropin:
+            importlib.import_module(target).install()
 
     def find_spec(
         self,
@@ -165,6 +171,8 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         if "_tests" in parts:
             return self._test_spec(fullname, parts)
+        if self.has_dropin:
+            return None  # the next finder's
         real = self.real_name(fullname)
         if parts[-1] == "__main__":
             # Run by `python -m trio`, which wants code, not a module.
@@ -243,6 +251,8 @@ class WheelLoader(importlib.machinery.SourceFileLoader):
         vars(module)[RESOLVE] = functools.partial(_resolve, vars(module))
         vars(module)[FILL_IN] = functools.partial(_fill_in, vars(module))
         vars(module)[LOOK_UP] = _look_up
+        if self.name == f"{SHADOWED}._tests.test_exports":
+            _load_everything()
         _importing += 1
         try:
             super().exec_module(module)
@@ -422,6 +432,23 @@ def _import_if_there(name: str) -> ModuleType | None:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             return None
         raise
+
+
+def _load_everything() -> None:
+    """Fetch all names of the package under test.
+
+    For the test that reads them out of the modules' ``__dict__``, where those
+    that are fetched when they are first used may not be yet.
+    """
+    root = importlib.import_module(SHADOWED)
+    for found in pkgutil.walk_packages(root.__path__, f"{SHADOWED}."):
+        if found.name.rpartition(".")[2] not in ("__main__", "pytest_plugin"):
+            module = importlib.import_module(found.name)
+            if not found.name.rpartition(".")[2].startswith("_"):
+                for name in dir(module):
+                    getattr(module, name)
+    for name in dir(root):
+        getattr(root, name)
 
 
 def _look_up(owner: Any, name: str) -> Any:

@@ -1,0 +1,1135 @@
+"""Private names, and habits, that programs in the wild rely on.
+
+None of this is in Trio's documentation. What is not offered is in
+docs/private-names.md.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextvars
+import gc
+import importlib
+import inspect
+import pickle
+import random
+import ssl
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from unittest import mock
+
+import outcome
+import pytest
+import sniffio
+from _processes import run_code
+
+import trio_c as trio
+import trio_c.testing
+from trio_c import lowlevel, socket
+from trio_c.testing import trio_test, wait_all_tasks_blocked
+
+RUN_CONTEXT = trio._core._run.GLOBAL_RUN_CONTEXT
+
+
+# --- where things are
+
+
+@pytest.mark.parametrize(
+    "module, names",
+    [
+        (
+            "_core._run",
+            """CancelScope CancelStatus GLOBAL_RUN_CONTEXT NONSTRICT_EXCEPTIONGROUP_NOTE
+            Nursery NurseryManager Runner Task TaskStatus _TaskStatus current_task
+            _r _ALLOW_DETERMINISTIC_SCHEDULING _hypothesis_plugin_setup""",
+        ),
+        ("_core._run_context", "GLOBAL_RUN_CONTEXT"),
+        ("_core._wakeup_socketpair", "WakeupSocketpair"),
+        ("_core._thread_cache", "THREAD_CACHE ThreadCache start_thread_soon"),
+        ("_core._ki", "enable_ki_protection disable_ki_protection"),
+        ("_channel", "MemoryChannelState MemoryReceiveChannel MemorySendChannel"),
+        ("_file_io", "AsyncIOWrapper"),
+        ("_highlevel_open_unix_stream", "close_on_error has_unix"),
+        ("_socket", "_SocketType SocketType"),
+        (
+            "_util",
+            """ConflictDetector MultipleExceptionError coroutine_or_error
+            is_main_thread raise_single_exception_from_group""",
+        ),
+    ],
+)
+def test_modules_and_their_names(module: str, names: str) -> None:
+    found = importlib.import_module(f"trio_c.{module}")
+    for name in names.split():
+        assert hasattr(found, name), name
+
+
+def test_they_are_attributes_without_having_been_imported() -> None:
+    # In annotations, which are evaluated.
+    run_code(
+        """
+import trio_c
+def wrapped() -> trio_c._file_io.AsyncIOWrapper: ...
+trio_c._core._run.GLOBAL_RUN_CONTEXT
+trio_c._util.ConflictDetector
+"""
+    )
+
+
+def test_private_names_are_the_public_objects() -> None:
+    run = trio._core._run
+    assert run.Task is lowlevel.Task
+    assert run.Nursery is trio.Nursery
+    assert run.CancelScope is trio.CancelScope
+    assert run.current_task is lowlevel.current_task
+    assert trio._channel.MemorySendChannel is trio.MemorySendChannel
+    assert isinstance(run.NONSTRICT_EXCEPTIONGROUP_NOTE, str)
+    assert isinstance(run._r, random.Random)
+
+
+@trio_test
+async def test_the_class_of_task_statuses_can_be_registered() -> None:
+    class Status(abc.ABC):  # noqa: B024
+        pass
+
+    Status.register(trio._core._run._TaskStatus)
+
+    async def child(task_status: trio.TaskStatus[None]) -> None:
+        assert isinstance(task_status, Status)
+        assert type(task_status) is trio._core._run._TaskStatus
+        task_status.started()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(child)
+
+
+def test_versions() -> None:
+    assert [int(part) for part in trio.__version__.split(".")][:2] >= [0, 25]
+    run_code(
+        """
+import trio_c; trio_c.install()
+from importlib.metadata import version
+assert tuple(map(int, version("trio").split(".")[:2])) >= (0, 25)
+"""
+    )
+
+
+# --- the run context
+
+
+def test_the_run_context_is_empty_outside() -> None:
+    assert not hasattr(RUN_CONTEXT, "runner")
+    assert RUN_CONTEXT.__dict__ == vars(RUN_CONTEXT) == {}
+    with pytest.raises(AttributeError):
+        RUN_CONTEXT.task  # noqa: B018
+
+
+def test_its_dict_is_the_truth() -> None:
+    seen = []
+
+    async def other(n: int) -> int:
+        with trio.move_on_after(100):
+            await lowlevel.checkpoint()
+        await trio.sleep(0)
+        return n
+
+    async def main() -> None:
+        context = RUN_CONTEXT.__dict__
+        task = lowlevel.current_task()
+        assert context["task"] is RUN_CONTEXT.task is task
+        assert context["runner"] is RUN_CONTEXT.runner is task._runner
+        assert len(context) == 2 and "runner" in context and context.get("x") is None
+        for n in range(3):
+            saved = context.copy()
+            assert type(saved) is dict
+            context.clear()
+            assert not lowlevel.in_trio_run()
+            with pytest.raises(RuntimeError, match="^must be called from async"):
+                lowlevel.current_task()
+            # A second run, in the same thread.
+            with pytest.warns(RuntimeWarning, match="signal handling code"):
+                seen.append(trio.run(other, n))
+            assert context == {}
+            context.update(saved)
+            assert lowlevel.current_task() is task
+            await lowlevel.checkpoint()
+
+    trio.run(main)
+    assert seen == [0, 1, 2]
+    assert RUN_CONTEXT.__dict__ == {}
+
+
+@trio_test
+async def test_its_attributes_can_be_deleted() -> None:
+    saved = RUN_CONTEXT.__dict__.copy()
+    del RUN_CONTEXT.task
+    assert lowlevel.in_trio_run() and not lowlevel.in_trio_task()
+    del RUN_CONTEXT.runner
+    assert not hasattr(RUN_CONTEXT, "runner")
+    with pytest.raises(AttributeError):
+        del RUN_CONTEXT.runner
+    RUN_CONTEXT.__dict__.update(saved)
+    await lowlevel.checkpoint()
+
+
+def runners_in_sight() -> list[object]:
+    """The runs of all threads, as debuggers find them."""
+    dicts = [d for d in gc.get_referents(RUN_CONTEXT) if isinstance(d, dict)]
+    return [
+        slots["runner"]
+        for values in dicts
+        for slots in values.values()
+        if isinstance(slots, dict) and "runner" in slots
+    ]
+
+
+def test_the_garbage_collector_shows_the_runs_of_all_threads() -> None:
+    async def main() -> None:
+        mine = RUN_CONTEXT.runner
+        assert mine in runners_in_sight()
+        token = await trio.to_thread.run_sync(trio.run, elsewhere, mine)
+        assert token not in [runner.trio_token for runner in runners_in_sight()]
+        saved = RUN_CONTEXT.__dict__.copy()
+        RUN_CONTEXT.__dict__.clear()
+        hidden = runners_in_sight()
+        RUN_CONTEXT.__dict__.update(saved)
+        assert mine not in hidden and mine in runners_in_sight()
+
+    async def elsewhere(first: object) -> object:
+        assert {first, RUN_CONTEXT.runner} <= set(runners_in_sight())
+        return lowlevel.current_trio_token()
+
+    before = runners_in_sight()
+    trio.run(main)
+    assert runners_in_sight() == before
+
+
+@trio_test
+async def test_what_a_runner_shows() -> None:
+    task = lowlevel.current_task()
+    runner = task._runner
+    assert runner.clock is lowlevel.current_clock()
+    assert trio.current_time() <= runner.clock.current_time() <= trio.current_time()
+    assert runner.trio_token is lowlevel.current_trio_token()
+    assert runner.is_guest is False
+    system_task = lowlevel.spawn_system_task(trio.sleep_forever)
+    assert system_task in runner.system_nursery.child_tasks
+    assert runner.init_task is lowlevel.current_root_task()
+    assert runner.main_task is not None
+
+
+@trio_test
+async def test_the_context_of_a_task_tells_which_call_it_serves() -> None:
+    var: contextvars.ContextVar[str] = contextvars.ContextVar("var")
+    found = []
+
+    async def serve() -> None:
+        (task,) = [
+            task
+            for task in RUN_CONTEXT.runner.system_nursery.child_tasks
+            if task.context.get(var) == "mark"
+        ]
+        found.append(task is lowlevel.current_task())
+
+    def in_thread(token: lowlevel.TrioToken) -> None:
+        var.set("mark")
+        trio.from_thread.run(serve, trio_token=token)
+
+    thread = threading.Thread(
+        target=in_thread, args=[lowlevel.current_trio_token()], daemon=True
+    )
+    thread.start()
+    await trio.to_thread.run_sync(thread.join)
+    assert found == [True]
+
+
+# --- tasks
+
+
+@trio_test
+async def test_tasks_as_keys_and_behind_proxies() -> None:
+    task = lowlevel.current_task()
+    table = weakref.WeakKeyDictionary({task: "mine"})
+    assert table[lowlevel.current_task()] == "mine"
+    proxy = weakref.proxy(task)
+    assert proxy._cancel_status.effectively_cancelled is False
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert proxy._cancel_status.effectively_cancelled is True
+    assert not hasattr(task, "__dict__")
+    with pytest.raises(AttributeError):
+        task.anything = 1
+    async with trio.open_nursery() as nursery:
+        assert task.child_nurseries.index(nursery) == len(task.child_nurseries) - 1
+
+
+def test_how_a_task_says_that_it_is_one() -> None:
+    output = run_code(
+        """
+import trio_c; trio_c.install()
+import trio
+async def main():
+    print(type(trio.lowlevel.current_task()).__module__)
+trio.run(main)
+"""
+    )
+    assert output == "trio.lowlevel\n"
+
+
+@trio_test
+async def test_the_coroutine_of_a_task_can_be_replaced() -> None:
+    log = []
+
+    @types.coroutine
+    def around(coro: Coroutine[object, object, object]) -> Generator[object]:
+        # Drives the original by hand, send by send.
+        value = None
+        while True:
+            try:
+                message = coro.send(value)
+            except StopIteration as exc:
+                return exc.value
+            log.append("step")
+            try:
+                value = yield message
+            except BaseException as exc:
+                message = coro.throw(exc)
+
+    class Other:
+        """Anything with send() and throw() will do."""
+
+        def __init__(self, coro: Coroutine[object, object, object]) -> None:
+            self._coro = coro
+
+        def send(self, value: object) -> object:
+            log.append("sent")
+            return self._coro.send(value)
+
+        def throw(self, exc: BaseException) -> object:
+            log.append("thrown")
+            return self._coro.throw(exc)
+
+    async def child() -> None:
+        for _ in range(3):
+            await lowlevel.checkpoint()
+
+    for wrap in around, Other:
+        log.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            (task,) = nursery.child_tasks
+            original = task.coro
+            task.coro = wrap(original)
+            assert task.coro is not original
+        assert len(log) >= 3
+
+
+@trio_test
+async def test_a_strange_yield_is_an_error_inside_the_task() -> None:
+    @types.coroutine
+    def strange() -> Generator[object]:
+        yield 42
+
+    with pytest.raises(TypeError, match="unrecognized yield message 42"):
+        await strange()
+
+
+@trio_test
+async def test_what_a_sleeping_task_waits_for() -> None:
+    _, receive = trio.open_memory_channel[int](0)
+    lot = lowlevel.ParkingLot()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive.receive)
+            nursery.start_soon(lot.park)
+            await wait_all_tasks_blocked()
+            found = [task.custom_sleep_data for task in nursery.child_tasks]
+            assert {id(x) for x in found} == {id(receive), id(lot)}
+            scope.cancel()
+
+
+@trio_test
+async def test_rescheduling_from_threads_that_know_nothing() -> None:
+    token = lowlevel.current_trio_token()
+    task = lowlevel.current_task()
+    for _ in range(10):
+        threading.Thread(
+            target=token.run_sync_soon, args=[lowlevel.reschedule, task]
+        ).start()
+        await lowlevel.wait_task_rescheduled(lambda _: lowlevel.Abort.FAILED)
+
+
+# --- scopes
+
+
+@trio_test
+async def test_the_status_of_a_scope() -> None:
+    scope = trio.CancelScope()
+    assert scope._cancel_status is None
+    with scope:
+        status = scope._cancel_status
+        task = lowlevel.current_task()
+        assert task._cancel_status == status  # views of the same thing
+        assert status._scope is scope
+        assert status._tasks == {task}
+        assert "CancelStatus" in repr(status)
+        with trio.CancelScope() as inner:
+            assert inner._cancel_status._parent == status
+            assert status._children == {inner._cancel_status}
+            assert status.encloses(inner._cancel_status)
+            assert not inner._cancel_status.encloses(status)
+            assert status.encloses(status) and not status.encloses(None)
+    assert scope._cancel_status is None
+
+
+@trio_test
+async def test_a_nursery_encloses_its_tasks() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        (task,) = nursery.child_tasks
+        assert nursery._cancel_status.encloses(task._cancel_status)
+        assert nursery._cancel_status == nursery.cancel_scope._cancel_status
+        nursery.cancel_scope.cancel()
+
+
+@trio_test
+async def test_scopes_and_nurseries_entered_by_hand() -> None:
+    scopes: weakref.WeakSet[trio.CancelScope] = weakref.WeakSet()
+    scope = trio.CancelScope()
+    scopes.add(scope)
+    assert scope.__enter__() is scope
+    assert scope in scopes
+    assert scope.__exit__(None, None, None)
+
+    manager = trio.open_nursery()
+    assert type(manager) is trio._core._run.NurseryManager
+    nursery = await manager.__aenter__()
+    assert manager._nursery is nursery
+    nursery.start_soon(trio.sleep_forever)
+    nursery.cancel_scope.cancel()
+    assert await manager.__aexit__(None, None, None)
+
+    manager = trio.open_nursery()
+    await manager.__aenter__()
+    error = ValueError()
+    with pytest.RaisesGroup(ValueError):
+        await manager.__aexit__(ValueError, error, None)
+
+
+def test_making_a_cancelled() -> None:
+    with pytest.raises(TypeError, match="^trio.Cancelled has no public constructor$"):
+        trio.Cancelled()
+    plain = trio.Cancelled._create()
+    assert isinstance(plain, BaseException) and not isinstance(plain, Exception)
+    full = trio.Cancelled._create(source="explicit", reason="r", source_task="t")
+    other = pickle.loads(pickle.dumps(full))
+    assert type(other) is trio.Cancelled
+    assert (other.source, other.reason, other.source_task) == ("explicit", "r", "t")
+    function, *_ = full.__reduce__()
+    assert type(function) is partial
+
+
+# --- nurseries
+
+
+@trio_test
+async def test_a_nursery_in_which_failures_are_only_noted() -> None:
+    noted = []
+    async with trio.open_nursery() as nursery:
+        nursery._add_exc = lambda exc, reason=None: noted.append((exc, reason))
+
+        async def fail(exc: BaseException) -> None:
+            raise exc
+
+        errors = [ValueError(), KeyError()]
+        for error in errors:
+            nursery.start_soon(fail, error)
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks == frozenset()
+        assert [exc for exc, _ in noted] in (errors, errors[::-1])
+        assert {reason.source for _, reason in noted} == {"nursery"}
+        # Nobody has been cancelled.
+        await lowlevel.checkpoint()
+        del nursery._add_exc
+    assert not nursery.cancel_scope.cancel_called
+
+
+@trio_test
+async def test_a_nursery_whose_methods_are_replaced() -> None:
+    log = []
+    async with trio.open_nursery() as nursery:
+        cls = type(nursery)
+
+        def start_soon(fn: Callable[..., object], *args: object, **named: object):
+            log.append("start_soon")
+            cls.start_soon(nursery, fn, *args, **named)
+
+        async def start(fn: Callable[..., object], *args: object, **named: object):
+            async def begin(task_status: trio.TaskStatus[int]) -> None:
+                def started(value: object = None) -> None:
+                    log.append("started")
+                    type(task_status).started(task_status, value)
+
+                task_status.started = started
+                await fn(*args, task_status=task_status)
+
+            log.append("start")
+            return await cls.start(nursery, begin, **named)
+
+        nursery.start_soon = start_soon
+        nursery.start = start
+
+        async def child(n: int, task_status: trio.TaskStatus[int]) -> None:
+            task_status.started(n)
+
+        assert await nursery.start(child, 5) == 5
+        nursery.start_soon(lowlevel.checkpoint)
+        assert vars(nursery).keys() == {"start_soon", "start"}
+        gone = weakref.WeakKeyDictionary({nursery: 1})
+        assert nursery in gone
+    assert log == ["start", "started", "start_soon"]
+
+
+@trio_test
+async def test_child_tasks_is_like_a_set() -> None:
+    async with trio.open_nursery() as nursery:
+        assert not nursery.child_tasks
+        nursery.start_soon(trio.sleep_forever)
+        nursery.start_soon(trio.sleep_forever)
+        tasks = nursery.child_tasks
+        assert len(tasks) == 2 and bool(tasks)
+        assert {task.parent_nursery for task in tasks} == {nursery}
+        assert nursery.parent_task is lowlevel.current_task()
+        nursery.cancel_scope.cancel()
+    assert len(tasks) == 2  # as it was
+
+
+# --- locks, channels, sockets
+
+
+@trio_test
+async def test_parking_in_the_lot_of_a_lock_takes_the_lock() -> None:
+    lock = trio.Lock()
+    owners = []
+
+    async def fast() -> None:
+        task = lowlevel.current_task()
+        try:
+            lock.acquire_nowait()
+        except trio.WouldBlock:
+            await lock._lot.park()
+        assert lock.statistics().owner is task
+        with pytest.raises(
+            RuntimeError, match="^attempt to re-acquire an already held Lock$"
+        ):
+            lock.acquire_nowait()
+        owners.append(task)
+        lock.release()
+
+    assert isinstance(lock._lot, lowlevel.ParkingLot)
+    async with trio.open_nursery() as nursery:
+        async with lock:
+            for _ in range(3):
+                nursery.start_soon(fast)
+            await wait_all_tasks_blocked()
+            assert lock.statistics().tasks_waiting == len(lock._lot) == 3
+    assert len(owners) == 3 and not lock.locked()
+
+    # The owner who came by the lot breaks it, too.
+    async def take_and_die() -> None:
+        await lock._lot.park()
+
+    with pytest.raises(trio.BrokenResourceError):
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            await lock.acquire()
+            nursery.start_soon(take_and_die)
+            await wait_all_tasks_blocked()
+            lock.release()
+            await wait_all_tasks_blocked()
+            try:
+                await lock.acquire()
+            except trio.BrokenResourceError as exc:
+                error = exc
+        raise error
+
+
+@trio_test
+async def test_parking_in_the_lot_of_a_semaphore_takes_one() -> None:
+    semaphore = trio.Semaphore(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(semaphore._lot.park)
+        await wait_all_tasks_blocked()
+        semaphore.release()
+    assert semaphore.value == 0
+
+
+@trio_test
+async def test_what_a_channel_shows() -> None:
+    send, receive = trio.open_memory_channel[int](2)
+    state = receive._state
+    assert state is send._state or state.statistics() == send._state.statistics()
+    assert isinstance(state, trio._channel.MemoryChannelState)
+    assert (state.max_buffer_size, len(state.data), list(state.data)) == (2, 0, [])
+    assert not state.data and not state.receive_tasks and not state.send_tasks
+    await send.send(7)
+    assert state.data and list(state.data) == [7]
+    assert (state.open_send_channels, state.open_receive_channels) == (1, 1)
+    assert send._closed is receive._closed is False
+    await receive.receive()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive.receive)
+        await wait_all_tasks_blocked()
+        (task,) = nursery.child_tasks
+        assert list(state.receive_tasks) == [task]
+        send.send_nowait(8)
+    send.close()
+    assert send._closed and not receive._closed
+    assert state.open_send_channels == 0
+    receive.close()
+    assert receive._closed
+
+
+@trio_test
+async def test_what_is_behind_a_socket() -> None:
+    with socket.socket() as sock:
+        assert type(sock._sock).__module__ == "socket"
+        assert sock._sock.fileno() == sock.fileno()
+
+
+@trio_test
+async def test_what_is_behind_tls() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    context = ssl.create_default_context()
+    stream = trio.SSLStream(here, context, server_hostname="localhost")
+    assert isinstance(stream._ssl_object, ssl.SSLObject)
+    assert stream._ssl_object.selected_alpn_protocol() is None
+
+
+# --- waking a loop
+
+
+@pytest.fixture
+def pair() -> Generator[object]:
+    pair = trio._core._wakeup_socketpair.WakeupSocketpair()
+    yield pair
+    pair.close()
+
+
+def test_a_wakeup_pair(pair) -> None:
+    async def main() -> None:
+        for _ in range(3):
+            for _ in range(1000):
+                pair.wakeup_thread_and_signal_safe()
+            await pair.wait_woken()
+            with pytest.raises(BlockingIOError):
+                pair.wakeup_sock.recv(1)
+
+    trio.run(main)
+
+
+def test_draining_a_wakeup_pair_ends(pair) -> None:
+    # The other end is gone: it reads as the end of the stream, for ever.
+    pair.write_sock.send(b"\0")
+    pair.write_sock.close()
+    pair.drain()
+    assert pair.wakeup_sock.recv(1) == b""
+    pair.drain()
+
+
+def test_draining_can_be_replaced(pair, monkeypatch) -> None:
+    drained = []
+    monkeypatch.setattr(type(pair), "drain", lambda self: drained.append(self))
+    pair.wakeup_thread_and_signal_safe()
+    trio.run(pair.wait_woken)
+    assert drained == [pair]
+
+
+# --- replacing things in tests
+
+
+@trio_test
+async def test_targets_of_mock_patches() -> None:
+    with mock.patch("trio_c.Event.wait") as wait:
+        assert await trio.Event().wait() is wait.return_value
+    wait.assert_awaited_once()
+    with mock.patch("trio_c.sleep") as sleep:
+        await trio.sleep(1000)
+    sleep.assert_awaited_once_with(1000)
+    with mock.patch("trio_c.to_thread.run_sync") as run_sync:
+        await trio.to_thread.run_sync(print)
+    assert run_sync.await_args == mock.call(print)
+    for name in ("run_process", "open_tcp_stream", "lowlevel.checkpoint"):
+        with mock.patch(f"trio_c.{name}") as replacement:
+            target = trio
+            for part in name.split("."):
+                target = getattr(target, part)
+            assert target is replacement
+    # All is as it was.
+    await trio.sleep(0)
+    event = trio.Event()
+    event.set()
+    await event.wait()
+
+
+def test_a_replaced_run(monkeypatch) -> None:
+    original = trio.run
+    loose = partial(trio.run, strict_exception_groups=True)
+    monkeypatch.setattr(trio, "run", loose)
+    assert trio.run(lowlevel.checkpoint) is None
+    monkeypatch.undo()
+    assert trio.run is original
+
+
+@trio_test
+async def test_specified_mocks() -> None:
+    sleep = mock.create_autospec(trio.sleep)
+    await sleep(1000)
+    with pytest.raises(TypeError):
+        await sleep(1, 2, 3)
+    lock = mock.create_autospec(trio.Lock, instance=True)
+    assert inspect.iscoroutinefunction(lock.acquire)
+    with pytest.raises(AttributeError):
+        lock.nonsense  # noqa: B018
+
+
+# --- what native things look like
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        trio._core._run.NurseryManager.__aexit__,
+        trio.CancelScope.__exit__,
+        trio.Event.wait,
+        lowlevel.wait_task_rescheduled,
+        lowlevel.cancel_shielded_checkpoint,
+        lowlevel.temporarily_detach_coroutine_object,
+        lowlevel.permanently_detach_coroutine_object,
+        trio.to_thread.run_sync,
+        trio.from_thread.run,
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_code_objects(function) -> None:
+    code = function.__code__
+    assert isinstance(code, types.CodeType)
+    assert code.co_name == function.__code__.co_name
+    try:
+        function.__code__ = other = code.replace(co_name="hidden")
+        assert function.__code__ is other
+    finally:
+        function.__code__ = code
+    assert isinstance(function, types.FunctionType)
+    assert inspect.isfunction(function) and inspect.isroutine(function)
+    assert inspect.unwrap(function) is function
+
+
+@trio_test
+async def test_assigned_code_changes_nothing(monkeypatch) -> None:
+    code = trio.Event.wait.__code__
+    try:
+        trio.Event.wait.__code__ = (lambda self: 1 / 0).__code__
+        event = trio.Event()
+        event.set()
+        await event.wait()
+    finally:
+        trio.Event.wait.__code__ = code
+
+
+@trio_test
+async def test_awaitables_pass_for_coroutines() -> None:
+    async def maybe(value: object) -> object:
+        return await value if inspect.iscoroutine(value) else value
+
+    assert await maybe(trio.to_thread.run_sync(int, "5")) == 5
+    for native in (trio.sleep(1), trio.Event().wait(), lowlevel.checkpoint()):
+        assert inspect.iscoroutine(native) and inspect.isawaitable(native)
+        assert isinstance(native, types.CoroutineType)
+        assert isinstance(native, Coroutine)
+        assert inspect.getcoroutinestate(native) == inspect.CORO_CREATED
+        assert inspect.iscoroutinefunction(trio.sleep)
+        native.close()
+        assert inspect.getcoroutinestate(native) == inspect.CORO_CLOSED
+
+
+@trio_test
+async def test_frames_of_a_sleeping_task_end_where_the_program_does() -> None:
+    async def inner() -> None:
+        await trio.sleep_forever()
+
+    async def outer() -> None:
+        await inner()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outer)
+        await wait_all_tasks_blocked()
+        (task,) = nursery.child_tasks
+        names = [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
+        assert names == ["outer", "inner"]
+        nursery.cancel_scope.cancel()
+
+
+def test_subscripts_are_evaluated() -> None:
+    class Fields:
+        one: trio.MemorySendChannel[int]
+        two: trio.MemoryReceiveChannel[int]
+        three: trio.SSLStream[trio.SocketStream]
+        four: trio.SSLListener[trio.SocketStream]
+        five: trio.StapledStream[trio.SocketStream, trio.SocketStream]
+        six: lowlevel.RunVar[int]
+        seven: trio.TaskStatus[int]
+        eight: trio.abc.SendChannel[int]
+        nine: trio.abc.Channel[int]
+        ten: trio.abc.Listener[trio.SocketStream]
+
+    exec("def f(x: trio.MemorySendChannel[int]): ...", {"trio": trio})
+    assert len(eval("[trio.open_memory_channel[int](1)]", {"trio": trio})) == 1
+
+
+@trio_test
+async def test_who_may_carry_attributes() -> None:
+    with_dict = [
+        trio.Lock(),
+        trio.StrictFIFOLock(),
+        trio.Semaphore(1),
+        trio.CapacityLimiter(1),
+        trio.Condition(),
+        *trio.open_memory_channel[None](0),
+        trio.open_nursery(),
+    ]
+    without = [trio.Event(), trio.CancelScope(), lowlevel.RunVar("name")]
+    for obj in with_dict:
+        obj.anything = 1
+        assert vars(obj)["anything"] == 1
+    for obj in without:
+        with pytest.raises(AttributeError):
+            obj.anything = 1
+    for obj in with_dict + without:
+        assert weakref.ref(obj)() is obj
+
+
+def test_abstract_classes_take_in_others() -> None:
+    class Stream:
+        pass
+
+    class Other(trio.abc.HalfCloseableStream):
+        async def aclose(self) -> None: ...
+        async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
+        async def send_all(self, data: bytes) -> None: ...
+        async def wait_send_all_might_not_block(self) -> None: ...
+        async def send_eof(self) -> None: ...
+
+    assert isinstance(Other(), trio.abc.AsyncResource)
+    trio.abc.HalfCloseableStream.register(Stream)
+    assert isinstance(Stream(), trio.abc.SendStream)
+    assert issubclass(trio.MemorySendChannel, trio.abc.SendChannel)
+    assert issubclass(trio.MemoryReceiveChannel, trio.abc.ReceiveChannel)
+    assert issubclass(trio.SocketStream, trio.abc.HalfCloseableStream)
+
+    class Slow(trio.TooSlowError):
+        pass
+
+    with pytest.raises(trio.TooSlowError):
+        raise Slow
+
+
+def test_instruments_of_any_class() -> None:
+    log = []
+
+    class Duck:
+        def task_exited(self, task: lowlevel.Task) -> None:
+            log.append(task.name)
+
+    class Proper(trio.abc.Instrument):
+        def after_run(self) -> None:
+            super().after_run()
+            log.append("after_run")
+
+    async def main() -> None:
+        await lowlevel.checkpoint()
+
+    trio.run(main, instruments=[Duck(), Proper()])
+    assert any(name.endswith("main") for name in log) and log[-1] == "after_run"
+
+
+# --- which library is it?
+
+
+@trio_test
+async def test_which_library() -> None:
+    def ask() -> str:
+        return sniffio.current_async_library()
+
+    assert ask() == sniffio.thread_local.name == "trio"
+    # Writing it is believed, until the next step.
+    sniffio.thread_local.name = "other"
+    assert ask() == "other"
+    sniffio.thread_local.name = "trio"
+
+    def in_thread() -> tuple[str, object]:
+        with pytest.raises(sniffio.AsyncLibraryNotFoundError):
+            ask()
+        return trio.from_thread.run_sync(ask)
+
+    assert await trio.to_thread.run_sync(in_thread) == "trio"
+
+
+def test_which_library_outside() -> None:
+    trio.run(lowlevel.checkpoint)
+    with pytest.raises(sniffio.AsyncLibraryNotFoundError):
+        sniffio.current_async_library()
+
+
+def test_programs_look_into_sys_modules() -> None:
+    run_code(
+        """
+import sys
+import trio_c; trio_c.install()
+assert "trio" not in sys.modules
+import trio
+assert sys.modules["trio"] is trio is trio_c
+assert sys.modules["trio"].lowlevel.checkpoint is trio_c.lowlevel.checkpoint
+"""
+    )
+
+
+# --- random numbers, and reducing exceptions
+
+
+def test_scheduling_can_be_made_repeatable(monkeypatch) -> None:
+    run = trio._core._run
+    monkeypatch.setattr(run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    state = run._r.getstate()
+
+    def order() -> list[int]:
+        result = []
+
+        async def append(n: int) -> None:
+            result.append(n)
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                for n in range(20):
+                    nursery.start_soon(append, n)
+
+        trio.run(main)
+        return result
+
+    run._r.seed(5)
+    first = order()
+    run._r.seed(5)
+    assert order() == first
+    run._r.seed(6)
+    assert order() != first
+    run._r.setstate(state)
+
+
+def test_reducing_a_group_to_what_matters() -> None:
+    util = trio._util
+    error = ValueError()
+    error.__cause__ = cause = KeyError()
+    group = BaseExceptionGroup("", [trio.Cancelled._create(), error])
+    with pytest.raises(ValueError) as caught:
+        util.raise_single_exception_from_group(group)
+    assert caught.value is error and error.__cause__ is cause
+    two = ExceptionGroup("", [ValueError(), ValueError()])
+    with pytest.raises(util.MultipleExceptionError) as failed:
+        util.raise_single_exception_from_group(two)
+    assert failed.value.__cause__ is two
+    with pytest.raises(trio.Cancelled):
+        util.raise_single_exception_from_group(
+            BaseExceptionGroup("", [trio.Cancelled._create()])
+        )
+
+
+def test_detecting_conflicts() -> None:
+    detector = trio._util.ConflictDetector("busy")
+    with detector:
+        with pytest.raises(trio.BusyResourceError, match="^busy$"):
+            detector.__enter__()
+    with detector:
+        pass
+    assert trio._util.is_main_thread()
+
+
+def test_closing_on_error() -> None:
+    close_on_error = trio._highlevel_open_unix_stream.close_on_error
+    thing = mock.Mock()
+    with close_on_error(thing) as same:
+        assert same is thing
+    thing.close.assert_not_called()
+    with pytest.raises(ValueError):
+        with close_on_error(thing):
+            raise ValueError
+    thing.close.assert_called_once_with()
+    assert trio._highlevel_open_unix_stream.has_unix is hasattr(socket, "AF_UNIX")
+
+
+# --- garbage and forks
+
+
+@trio_test
+async def test_nothing_is_held_after_a_step() -> None:
+    class Thing:
+        pass
+
+    async def hold(thing: object) -> None:
+        await lowlevel.checkpoint()
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    send, receive = trio.open_memory_channel[object](1)
+    await hold(thing)
+    await trio.to_thread.run_sync(id, thing)
+    await send.send(thing)
+    await receive.receive()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold, thing)
+    del thing
+    await lowlevel.checkpoint()
+    await trio.testing.wait_all_threads_completed()
+    assert gone() is None
+
+
+@pytest.mark.skipif(not hasattr(sys, "getrefcount"), reason="fork is for CPython here")
+def test_a_forked_child_can_leave_the_run() -> None:
+    output = run_code(
+        """
+import os, warnings
+import trio_c as trio
+context = trio._core._run.GLOBAL_RUN_CONTEXT
+def leave():
+    for name in ("task", "runner"):
+        if hasattr(context, name):
+            delattr(context, name)
+os.register_at_fork(after_in_child=leave)
+async def child():
+    await trio.sleep(0)
+    print("child", flush=True)
+async def main():
+    if (pid := os.fork()) == 0:
+        assert not trio.lowlevel.in_trio_run()
+        trio.run(child)
+        os._exit(0)
+    await trio.to_thread.run_sync(os.waitpid, pid, 0)
+    print("parent")
+warnings.simplefilter("ignore")  # the signals' file descriptor, and forking
+trio.run(main)
+"""
+    )
+    assert output == "child\nparent\n"
+
+
+# --- printing the stacks of tasks
+
+
+def test_asking_for_the_glue_of_stack_printers() -> None:
+    # It is taken out of each module that has one, under each name, and called.
+    run_code(
+        """
+import sys, types
+registered = {}
+class Hook:
+    def __init__(self): self.known = {}
+    def register(self, cls):
+        return lambda function: self.known.setdefault(cls, function)
+    def dispatch(self, cls): return self.known.get(cls, before)
+def before(coro): return "before"
+printer = types.ModuleType("stackscope")
+printer.unwrap_stackitem, printer.elaborate_context = Hook(), Hook()
+class Options:
+    def __init__(self, **options): vars(self).update(options)
+printer.StackSlice = printer.Frame = Options
+printer.extract_child = lambda task, for_task: ("child", task, for_task)
+sys.modules["stackscope"] = printer
+
+import trio_c; trio_c.install()
+import trio
+for name in list(sys.modules):
+    glue = getattr(sys.modules[name], "__dict__", {}).pop(
+        "_stackscope_install_glue_", None)
+    if name in ("trio_c", "trio"):
+        assert glue is not None, name
+        glue()
+
+unwrap = printer.unwrap_stackitem.known[types.CoroutineType]
+async def python(): pass
+coro = python()
+assert unwrap(coro) == "before"
+coro.close()
+
+async def main():
+    import threading, time
+    release = threading.Event()
+    waiting = threading.Event()
+    def job():
+        waiting.set()
+        release.wait()
+    event = trio.Event()
+    async with trio.open_nursery() as nursery:
+        async def parent():
+            async with trio.open_nursery() as inner:
+                inner.start_soon(trio.sleep_forever)
+        async def in_thread():
+            await trio.to_thread.run_sync(job)
+        async def wait(): await event.wait()
+        for fn in (parent, in_thread, wait):
+            nursery.start_soon(fn)
+        await trio.to_thread.run_sync(waiting.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        tasks = {task.name.rpartition(".")[2]: task for task in nursery.child_tasks}
+        assert printer.unwrap_stackitem.known[trio.lowlevel.Task](
+            tasks["wait"]) is tasks["wait"].coro
+
+        trap = trio.lowlevel.cancel_shielded_checkpoint()
+        hidden = unwrap(trap)
+        assert hidden.hide and hidden.pyframe.f_code.co_name == trap.__name__
+        trap.close()
+
+        frame, further = unwrap(tasks["wait"].coro.cr_await)
+        assert frame.f_code.co_qualname == "Event.wait" and further is None
+        assert frame.f_locals == {"self": event}
+
+        frame, further = unwrap(tasks["parent"].coro.cr_await)
+        assert frame.f_code.co_name == "__aexit__"
+        manager = frame.f_locals["self"]
+        class Context: pass
+        context = Context()
+        printer.elaborate_context.known[type(manager)](manager, context)
+        assert isinstance(context.obj, trio.Nursery)
+        (inner,) = context.obj.child_tasks
+        assert context.children == [("child", inner, True)]
+        frame, further = unwrap(inner.coro)
+        assert frame.f_code.co_name == "sleep_forever" and frame.f_locals == {}
+
+        piece, further = unwrap(tasks["in_thread"].coro.cr_await)
+        assert piece.outer.f_code is job.__code__
+        frames, at = [], piece.inner
+        while at is not None:
+            frames.append(at)
+            at = at.f_back
+        assert piece.outer in frames
+        release.set()
+        event.set()
+        nursery.cancel_scope.cancel()
+import trio.testing
+trio.run(main)
+"""
+    )
+
+
+@trio_test
+async def test_outcomes_are_what_tasks_are_woken_with() -> None:
+    task = lowlevel.current_task()
+
+    def abort(_: object) -> lowlevel.Abort:
+        return lowlevel.Abort.SUCCEEDED
+
+    lowlevel.current_trio_token().run_sync_soon(
+        lowlevel.reschedule, task, outcome.Value("value")
+    )
+    assert await lowlevel.wait_task_rescheduled(abort) == "value"

@@ -1,0 +1,84 @@
+"""Twins of the statistics classes' constructors."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .. import LockStatistics as _LockStatistics
+    from ..lowlevel import Task
+
+__all__ = [
+    "CapacityLimiterStatistics",
+    "ConditionStatistics",
+    "EventStatistics",
+    "LockStatistics",
+    "MemoryChannelStatistics",
+    "ParkingLotStatistics",
+    "RunStatistics",
+    "UnboundedQueueStatistics",
+    "_EpollStatistics",
+]
+
+
+class EventStatistics:
+    def __init__(self, tasks_waiting: int) -> None: ...
+
+
+class LockStatistics:
+    def __init__(
+        self, locked: bool, owner: Task | None, tasks_waiting: int
+    ) -> None: ...
+
+
+class CapacityLimiterStatistics:
+    def __init__(
+        self,
+        borrowed_tokens: int,
+        total_tokens: int | float,
+        borrowers: list[Task | object],
+        tasks_waiting: int,
+    ) -> None: ...
+
+
+class ConditionStatistics:
+    def __init__(
+        self, tasks_waiting: int, lock_statistics: _LockStatistics
+    ) -> None: ...
+
+
+class MemoryChannelStatistics:
+    def __init__(
+        self,
+        current_buffer_used: int,
+        max_buffer_size: int | float,
+        open_send_channels: int,
+        open_receive_channels: int,
+        tasks_waiting_send: int,
+        tasks_waiting_receive: int,
+        peak_buffer_used: int,
+    ) -> None: ...
+
+
+class ParkingLotStatistics:
+    def __init__(self, tasks_waiting: int) -> None: ...
+
+
+class UnboundedQueueStatistics:
+    def __init__(self, qsize: int, tasks_waiting: int) -> None: ...
+
+
+class RunStatistics:
+    def __init__(
+        self,
+        tasks_living: int,
+        tasks_runnable: int,
+        seconds_to_next_deadline: float,
+        io_statistics: object,
+        run_sync_soon_queue_size: int,
+    ) -> None: ...
+
+
+class _EpollStatistics:
+    def __init__(
+        self, tasks_waiting_read: int, tasks_waiting_write: int, backend: str = "epoll"
+    ) -> None: ...
