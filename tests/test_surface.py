@@ -39,7 +39,9 @@ def load(path: Path) -> ModuleType:
 
 
 def describe(mode: str, wheel: Path | None = None) -> Surface:
-    environment = {k: v for k, v in os.environ.items() if k != "TRIO_C_DROPIN"}
+    # The poller that upstream would take, too.
+    ours = {"TRIO_C_DROPIN", "TRIO_C_POLL"}
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
     if wheel is not None:
         environment["PYTHONPATH"] = str(wheel)
     result = subprocess.run(

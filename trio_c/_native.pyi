@@ -2,6 +2,9 @@
 
 What the functions do is said in ``_signatures``. Names with an underscore are
 for the package's own modules.
+
+Statistics resemble attrs classes and are told as such; attrs is installed
+wherever trio_c is, since outcome needs it.
 """
 
 import contextvars

@@ -60,6 +60,7 @@ class Tools:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
+        self.remark = ""  # to be shown with the verdicts
         self._env = {
             **os.environ,
             # pyright looks for the environment to use along the path.
@@ -218,7 +219,8 @@ def check_completeness(tools: Tools) -> Iterator[str]:
                 and (symbol["isTypeAmbiguous"] or not symbol["isTypeKnown"])
                 for item in symbol["diagnostics"]
             ]
-    print("  completeness:", *(f"{name} {score:.2%}" for name, score in scores.items()))
+    figures = (f"{name} {score:.2%}" for name, score in scores.items())
+    tools.remark = f"completeness: {', '.join(figures)}; "
     if scores["trio_c"] < scores["trio"]:
         yield "less complete than Trio:"
         yield from unknown
@@ -255,7 +257,7 @@ def main() -> int:
             failed += bool(problems)
             verdict = f"FAILED, {len(problems)} problems" if problems else "good"
             print(f"{name}: {verdict}, {took:.1f} s", *problems, sep="\n  ", flush=True)
-    print(f"{time.perf_counter() - began:.0f} seconds")
+    print(f"{tools.remark}{time.perf_counter() - began:.0f} seconds")
     print(f"{len(names) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
