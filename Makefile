@@ -5,6 +5,8 @@
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
 #   make test-c     the C tests, which need no Python
 #   make types      the types, as mypy and pyright see them, and Trio's beside
+#   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
+#   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make build      build and install into the environment only
 #   make lint       the rules that programs can check
 #   make clean      remove everything that was built
@@ -17,7 +19,8 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-.PHONY: demo build test test-c test-native test-upstream types lint clean
+.PHONY: demo build test test-c test-native test-upstream types lint clean \
+	test-ecosystem test-suites
 
 demo:
 	rm -rf build/demo
@@ -50,6 +53,13 @@ types:
 	build/types/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/types/requirements.txt
 	build/types/bin/python tests/types/check.py $(ARGS)
+
+# In environments of their own: one with the real Trio, one without.
+test-ecosystem:
+	$(PYTHON) tests/ecosystem/run.py $(ARGS)
+
+test-suites:
+	$(PYTHON) tests/ecosystem/run.py suites $(ARGS)
 
 lint: $(BIN)/python
 	$(PIP) install -r tools/requirements.txt

@@ -48,14 +48,6 @@ def error(exc: BaseException) -> str:
     return own(f"{type(exc).__name__}: {exc}")
 
 
-def attempt(function: typing.Callable[..., object], *args: object) -> object:
-    """What calling it gives; if that is an error, its text."""
-    try:
-        return function(*args)
-    except Exception as exc:
-        return error(exc)
-
-
 def show_default(value: object) -> str:
     if isinstance(value, int):
         return str(int(value))  # a constant of an enumeration is equal to it

@@ -68,8 +68,7 @@ class Describer:
             "str": self.own(str(obj)),
             "attributes": self.attributes(obj),
             "any attribute": self.takes_attributes(obj),
-            "weak references": self.outcome(weakref.ref, obj) is not None
-            and not isinstance(self.outcome(weakref.ref, obj), str),
+            "weak references": isinstance(self.outcome(weakref.ref, obj), weakref.ref),
             "hash": self.hashing(obj),
             "truth": self.outcome(bool, obj),
             "copy": copied and self.copying(obj, copy.deepcopy),
