@@ -7,8 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from environments import HERE, Ending, Environment, SetupError
-from environments import run as run_python
+from environments import HERE, Ending, Environment, SetupError, run as run_python
 
 PROGRAMS = HERE / "programs"
 # What the others import, or serve.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -19,8 +20,14 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from environments import HERE, PIP, Environment, SetupError, requirements
-from environments import run as run_python
+from environments import (
+    HERE,
+    PIP,
+    Environment,
+    SetupError,
+    requirements,
+    run as run_python,
+)
 
 INSIDE = HERE / "inside"
 GOOD = ("passed", "xfailed", "xpassed", "skipped")
@@ -38,7 +45,12 @@ class Suite:
     keyword: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     timeout: float = 120
+    newest: str = ""
     quick: bool = False
+
+    def supports(self, python: tuple[int, int]) -> bool:
+        newest = tuple(int(part) for part in self.newest.split(".") if part)
+        return not newest or python <= newest
 
 
 @dataclass(frozen=True)
@@ -96,19 +108,24 @@ def run(
     head = f"{'real':>6}{'ours':>6}{'missing':>9}{'excused':>9}{'failed on both':>16}"
     print(f"  {'':<28}{head}")
     for suite in suites:
+        label = f"{suite.name} {suite.version}"
+        if not suite.supports(sys.version_info[:2]):
+            print(f"  {label:<28}is not for this Python")
+            continue
         source = fetch(suite, directory / "sources", real)
         began = time.monotonic()
         runs = [
             run_suite(suite, source, environment, logs, options.keyword)
             for environment in (real, ours)
         ]
-        verdict = compare(*runs, listed.get(suite.name, {}))
+        verdict = compare(
+            *runs, listed.get(suite.name, {}), complete=not options.keyword
+        )
         passed += verdict.passed
         failed += len(verdict.failures)
         missing = len(verdict.failures) + len(verdict.excused)
         count = sum(outcome.kind == "passed" for outcome in runs[0].tests.values())
         numbers = f"{count:>6}{verdict.passed:>6}{missing:>9}{len(verdict.excused):>9}"
-        label = f"{suite.name} {suite.version}"
         seconds = f"{time.monotonic() - began:6.1f} s"
         print(f"  {label:<28}{numbers}{len(verdict.shared):>16}{seconds}")
         show(verdict, options.list_failures)
@@ -215,22 +232,30 @@ def read_report(text: str) -> Run:
 
 
 def read_differences(path: Path) -> dict[str, dict[str, str]]:
-    """The listed differences: suite, test, and reason."""
+    """The differences that count on this Python: suite, test, and reason."""
+    current = f"{sys.version_info.major}.{sys.version_info.minor}"
     with path.open("rb") as file:
         entries = tomllib.load(file).get("difference", [])
     listed: dict[str, dict[str, str]] = {}
     for entry in entries:
+        pythons = entry.pop("python", [current])
         if {*entry} != {"suite", "test", "reason"} or not entry["reason"].strip():
             raise SetupError(f"{path}: not a suite, test and reason: {entry}")
         tests = listed.setdefault(entry["suite"], {})
         if entry["test"] in tests:
             raise SetupError(f"{path}: listed twice: {entry['test']}")
-        tests[entry["test"]] = entry["reason"]
+        if current in pythons:
+            tests[entry["test"]] = entry["reason"]
     return listed
 
 
-def compare(real: Run, ours: Run, listed: dict[str, str]) -> Verdict:
-    """Judge our run by the real one, and by the listed differences."""
+def compare(
+    real: Run, ours: Run, listed: dict[str, str], *, complete: bool = True
+) -> Verdict:
+    """Judge our run by the real one, and by the listed differences.
+
+    In a complete run, every listed test has to be there.
+    """
     verdict = Verdict()
     for run, name in ((real, "real Trio"), (ours, "trio_c")):
         if run.problem:
@@ -244,7 +269,9 @@ def compare(real: Run, ours: Run, listed: dict[str, str]) -> Verdict:
             if mine.kind == "failed":
                 verdict.shared.append((name, mine.reason))
             continue
-        good = mine.kind == theirs.kind or (theirs.kind != "passed" and mine.kind in GOOD)
+        good = mine.kind == theirs.kind or (
+            theirs.kind != "passed" and mine.kind in GOOD
+        )
         verdict.passed += mine.kind == "passed"
         if good:
             if name in listed:
@@ -254,5 +281,9 @@ def compare(real: Run, ours: Run, listed: dict[str, str]) -> Verdict:
             verdict.excused.append((name, listed[name]))
         else:
             text = f"{theirs.kind} on real Trio, {mine.kind} on trio_c: {mine.reason}"
+            verdict.failures.append((name, text))
+    if complete:
+        for name in sorted({*listed} - {*real.tests}):
+            text = "listed in differences.toml, but there is no such test"
             verdict.failures.append((name, text))
     return verdict

@@ -1,20 +1,17 @@
-"""Hypothesis: asynchronous properties, with scheduling that can be repeated.
+"""Hypothesis with pytest-trio: asynchronous properties.
 
-trio's scheduler shuffles the tasks that are ready. Hypothesis can only shrink
-and replay an example if the same example is shuffled in the same way each
-time, and trio_c's entry point ``hypothesis`` is what sees to that.
+Scheduling can be repeated, which here pytest-trio sees to as well;
+hypothesis_alone.py is without it.
 """
 
 from __future__ import annotations
 
 import random
 
-import pytest
 import trio
 import trio.testing
 import which_trio
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 which_trio.check()
 
@@ -117,19 +114,6 @@ async def test_timeouts(
     if not any(delay == limit for delay in delays):
         assert sorted(woken) == sorted(delay for delay in delays if delay < limit)
         assert scope.cancelled_caught == (max(delays) > limit)
-
-
-def test_a_race_is_found_and_replayed() -> None:
-    """An error that depends on the order is reported, and not called flaky."""
-
-    @settings(QUIET, phases=[Phase.generate, Phase.shrink])
-    @given(st.integers(2, 8))
-    def racing(tasks: int) -> None:
-        order = trio.run(scheduling_order, tasks)
-        assert order[:tasks] == tuple(range(tasks)), "a race"
-
-    with pytest.raises(AssertionError, match="a race"):
-        racing()
 
 
 @st.composite
