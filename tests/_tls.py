@@ -28,6 +28,15 @@ def client_context(version=ssl.TLSVersion.TLSv1_3):
 
 CLIENT = client_context()
 
+# Those of a server that may ask for a certificate later, and its client.
+AUTHENTICATING = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+AUTHENTICATED = client_context()
+for context in AUTHENTICATING, AUTHENTICATED:
+    _authority.configure_trust(context)
+    _authority.issue_cert(NAME).configure_cert(context)
+    context.post_handshake_auth = True
+AUTHENTICATING.verify_mode = ssl.CERT_OPTIONAL
+
 
 def tls_pair(left, right, context=CLIENT, **kwargs):
     """Client and server on the two ends of a connection."""

@@ -177,13 +177,19 @@ def test_how_classes_are_called() -> None:
     # Nobody can.
     assert shown(trio.Nursery) == "(*args: object, **kwargs: object) -> 'NoReturn'"
 
-    # Subclasses say themselves how they are called.
+    # Subclasses say themselves how they are called, whatever their names.
 
-    class Mine(trio.LockStatistics):
+    class Event(trio.LockStatistics):
         pass
 
     class Other(trio.LockStatistics):
         def __init__(self, *, only: int) -> None: ...
 
-    assert inspect.signature(Mine) == inspect.signature(trio.LockStatistics)
+    class Made(trio.LockStatistics):
+        def __new__(cls, *, only: int) -> Made:
+            return super().__new__(cls, False, None, only)
+
+    assert inspect.signature(Event) == inspect.signature(trio.LockStatistics)
     assert shown(Other) == "(*, only: 'int') -> 'None'"
+    assert shown(Made) == "(*, only: 'int') -> 'Made'"
+    assert Made(only=1).tasks_waiting == 1

@@ -6,11 +6,15 @@ See test_downstream_names.py for the private ones.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
+import pickle
+import sys
 import types
+import typing
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from unittest import mock
 
@@ -113,6 +117,69 @@ async def test_assigned_code_changes_nothing(monkeypatch) -> None:
         await event.wait()
     finally:
         trio.Event.wait.__code__ = code
+
+
+def native_functions() -> Iterator[types.FunctionType]:
+    kind = type(trio.sleep)
+    for value in vars(trio._native).values():
+        found = vars(value).values() if isinstance(value, type) else [value]
+        yield from (function for function in found if type(function) is kind)
+
+
+def test_type_hints_are_evaluated() -> None:
+    functions = [*native_functions()]
+    assert {trio.sleep, trio.Event.wait, lowlevel.checkpoint} <= {*functions}
+    for function in functions:
+        hints = typing.get_type_hints(function)
+        assert hints.keys() == function.__annotations__.keys()
+        # They mean the classes themselves, not what stands for them.
+        text = repr(hints).replace("_signatures._names.", "")
+        assert "_signatures." not in text, function
+        assert inspect.signature(function, eval_str=True)
+
+
+def test_type_hints_mean_what_is_public() -> None:
+    hints = typing.get_type_hints
+    assert hints(trio.move_on_after)["return"] is trio.CancelScope
+    assert hints(trio.SocketListener.accept)["return"] is trio.SocketStream
+    assert hints(trio.Lock.statistics)["return"] is trio.LockStatistics
+    clone = hints(trio.MemorySendChannel.clone)["return"]
+    assert typing.get_origin(clone) is trio.MemorySendChannel
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        trio.sleep,
+        trio.to_thread.run_sync,
+        trio.from_thread.run,
+        lowlevel.checkpoint,
+        trio.Event.wait,
+        trio.MemorySendChannel.send_nowait,
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_functions_are_pickled_and_shown_by_their_public_name(function) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(function, protocol)) is function
+    assert copy.copy(function) is copy.deepcopy(function) is function
+    assert repr(function).startswith(f"<function {function.__qualname__} at ")
+
+
+@pytest.mark.parametrize("name", ["__name__", "__qualname__"])
+def test_names_of_functions_are_strings(name) -> None:
+    for function in (trio.sleep, trio.Event.wait):
+        before = getattr(function, name)
+        with pytest.raises(TypeError, match=f"^{name} must be set to a string"):
+            setattr(function, name, 1)
+        with pytest.raises(TypeError):
+            delattr(function, name)
+        assert getattr(function, name) == before
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no function is generic")
+def test_functions_say_that_they_are_not_generic() -> None:
+    assert trio.sleep.__type_params__ == trio.Event.wait.__type_params__ == ()
 
 
 @trio_test

@@ -366,6 +366,50 @@ def test_children_view_of_a_status_during_garbage_collection() -> None:
     assert out == "True\n"
 
 
+def test_table_of_lot_breakers_during_garbage_collection() -> None:
+    out = in_child(
+        """
+        import gc, trio_c as trio
+        from trio_c import lowlevel
+        from trio_c._core._parking_lot import GLOBAL_PARKING_LOT_BREAKER as table
+
+        async def main():
+            task = lowlevel.current_task()
+            for threshold in range(1, 12):
+                lots = [lowlevel.ParkingLot() for _ in range(4)]
+                for lot in lots:
+                    lowlevel.add_parking_lot_breaker(task, lot)
+                locks = [trio.Lock() for _ in range(4)]
+                for lock in locks:
+                    lock.acquire_nowait()
+
+                class Trash:
+                    def __del__(self):
+                        for lot in lots:
+                            lowlevel.remove_parking_lot_breaker(task, lot)
+                        for lock in locks:
+                            lock.release()
+
+                gc.disable()
+                gc.collect()
+                trash = Trash()
+                trash.me = trash
+                del trash
+                gc.set_threshold(gc.get_count()[0] + threshold)
+                gc.enable()
+                shown = table.get(task, [])
+                gc.set_threshold(700)
+                assert len(shown) in (0, 8), shown
+                gc.collect()
+                assert task not in table
+
+        trio.run(main)
+        print("done")
+        """
+    )
+    assert out == "done\n"
+
+
 def test_failing_task_spawned_hook_does_not_lose_the_task() -> None:
     """A hook whose failure gets out leaves no task that never runs."""
 

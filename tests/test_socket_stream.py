@@ -206,6 +206,23 @@ async def test_two_senders():
 
 
 @in_run
+async def test_a_send_that_is_garbage_together_with_its_stream():
+    client, server = await connected()
+    stream = SocketStream(client)
+    await clog(stream)
+    stream.operation = operation = stream.send_all(b"x")
+    operation.send(None)
+    del stream
+    # The collector looks at the operation first from now on...
+    gc.collect()
+    del operation
+    # ...and now finds that it is garbage, and takes its stream away.
+    gc.collect()
+    client.close()
+    server.close()
+
+
+@in_run
 async def test_dropped_send_leaves_the_stream_free():
     client, server = await connected()
     stream = SocketStream(client)

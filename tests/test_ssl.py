@@ -9,6 +9,8 @@ import weakref
 import pytest
 from _sockets import in_run
 from _tls import (
+    AUTHENTICATED,
+    AUTHENTICATING,
     CLIENT,
     NAME,
     SERVER,
@@ -475,6 +477,108 @@ async def test_operations_driven_by_hand_and_dropped():
 
 
 @in_run
+async def test_authentication_after_the_handshake():
+    """The request for it goes out with a read that is otherwise in vain."""
+    left, right = memory_stream_pair()
+    client = trio.SSLStream(left, AUTHENTICATED, server_hostname=NAME)
+    server = trio.SSLStream(right, AUTHENTICATING, server_side=True)
+    await handshake(client, server)
+    await client.send_all(b"hello")
+    assert await server.receive_some() == b"hello"
+    assert server.getpeercert() is None
+    server._ssl_object.verify_client_post_handshake()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def receive():
+            assert await server.receive_some() == b"again"
+
+        with trio.move_on_after(0.01):
+            await client.receive_some()
+        await client.send_all(b"again")
+    assert server.getpeercert()["subjectAltName"] == (("DNS", NAME),)
+
+
+@in_run
+async def test_another_ssl_object():
+    client, server = memory_pair()
+    await handshake(client, server)
+    await client.send_all(b"hello")
+    assert await server.receive_some() == b"hello"
+
+    class Recorder:
+        def __init__(self, original):
+            self.original = original
+            self.calls = []
+
+        def __getattr__(self, name):
+            self.calls.append(name)
+            return getattr(self.original, name)
+
+    original = client._ssl_object
+    client._ssl_object = recorder = Recorder(original)
+    assert client._ssl_object is recorder
+    await client.send_all(b"recorded")
+    assert client.version() == "TLSv1.3"
+    assert recorder.calls == ["write", "version"]
+    assert await server.receive_some() == b"recorded"
+    client._ssl_object = original
+    await client.send_all(b"not")
+    assert len(recorder.calls) == 2
+
+
+@pytest.mark.parametrize("pair", [socket_pair, memory_pair])
+@in_run
+async def test_receiving_out_of_memory(pair):
+    """One allocation fails, at every point in turn. If that is while records go
+    from the transport to the SSL object the stream must know that it has a gap.
+    """
+    testcapi = pytest.importorskip("_testcapi", reason="needs CPython's own tests")
+    failures = 0
+    for n in range(50):
+        client, server = pair()
+        await handshake(client, server)
+        await server.send_all(bytes(100))
+        receiving = client.receive_some()
+        testcapi.set_nomemory(n, n + 1)
+        try:
+            await receiving
+        except MemoryError:
+            testcapi.remove_mem_hooks()
+            failures += 1
+            with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(5):
+                assert await client.receive_some() == bytes(100)
+        finally:
+            testcapi.remove_mem_hooks()
+        # Nobody is taken to use it any more.
+        client._claim()
+        await close(client, server)
+    assert failures
+
+
+@in_run
+async def test_dropped_with_what_refers_to_it():
+    client, server = memory_pair()
+    await handshake(client, server)
+
+    class Function:
+        def __call__(self):
+            raise ssl.SSLWantReadError
+
+    function = Function()
+    function.operation = operation = client._retry(function)
+    operation.send(None)
+    del function
+    # The collector looks at the operation first from now on...
+    gc.collect()
+    del operation
+    # ...and now it is garbage; but the stream goes on.
+    gc.collect()
+    await server.send_all(b"x")
+    assert await client.receive_some() == b"x"
+
+
+@in_run
 async def test_nothing_is_left_for_the_garbage_collector():
     client, server = socket_pair()
     await handshake(client, server)
@@ -657,7 +761,8 @@ async def test_open_by_name():
                 await trio.open_ssl_over_tcp_stream(NAME, port, ssl_context=SERVER)
             await wait_all_tasks_blocked()
         # The server's handler has closed its end too.
-        assert [sock.fileno() for sock in sockets] == [-1, -1]
+        assert len(sockets) >= 2
+        assert {sock.fileno() for sock in sockets} == {-1}
         nursery.cancel_scope.cancel()
 
 
@@ -683,7 +788,8 @@ async def test_listener_with_a_context_for_clients():
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.SSLListener(listeners[0], CLIENT) as listener:
         client = await trio.open_tcp_stream(*listeners[0].socket.getsockname())
-        with pytest.raises(ssl.SSLError):
+        # The second is about the name that a client would check, since 3.14.
+        with pytest.raises((ssl.SSLError, ValueError)):
             await listener.accept()
         # It did not keep the connection.
         assert await client.receive_some() == b""

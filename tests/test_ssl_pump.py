@@ -5,6 +5,7 @@ receive, and it cannot be asked for one.
 """
 
 import contextlib
+import ssl
 
 import pytest
 from _sockets import in_run
@@ -24,7 +25,7 @@ class Gate(trio.abc.Stream):
     def __init__(self):
         self.sent = []
         self.incoming = []
-        self.closed = False
+        self.closed = self.close_again = False
         self.sending = self.receiving = self.waiting = 0
         self._lot = trio.lowlevel.ParkingLot()
 
@@ -50,6 +51,7 @@ class Gate(trio.abc.Stream):
             while self.closed:
                 await self._lot.park()
             self.sent.append(bytes(data))
+            self.closed = self.close_again
 
     async def receive_some(self, max_bytes=None):
         with self._count("receiving"):
@@ -397,3 +399,173 @@ async def test_session_tickets_travel_with_the_first_data():
     await server.send_all(b"x")
     assert server._delayed_outgoing is None
     assert await client.receive_some() == b"x"
+
+
+# --- what somebody else was to send, or to read
+
+
+@in_run
+async def test_an_answer_whose_reader_gave_up_is_sent_by_the_next_reader():
+    stream, transport, _ = await scripted()
+    transport.closed = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"first")
+        await wait_all_tasks_blocked()
+        transport.put(b"?")
+        with trio.move_on_after(0.01):
+            await stream.receive_some()
+        transport.open()
+    assert transport.sent == [b"first"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(expect, b"abc", stream.receive_some)
+        await wait_all_tasks_blocked()
+        # The peer may not send anything before it has that.
+        assert transport.sent == [b"first", b"!"]
+        transport.put(b"abc")
+
+
+@in_run
+async def test_data_of_a_reader_that_gave_up_is_for_the_next_one():
+    stream, transport, _ = await scripted()
+    transport.closed = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"first")
+        await wait_all_tasks_blocked()
+        transport.put(b"?abc")
+        with trio.move_on_after(0.01) as scope:
+            await stream.receive_some()
+        assert scope.cancelled_caught
+        transport.put(b"de")
+        assert await stream.receive_some(2) == b"ab"
+        assert await stream.receive_some() == b"c"
+        assert await stream.receive_some() == b"de"
+        # The same, for one that is driven by hand.
+        for give_up in lambda receiving: receiving.close(), lambda receiving: None:
+            transport.put(b"?fg")
+            receiving = stream.receive_some()
+            receiving.send(None)
+            give_up(receiving)
+            del receiving
+            assert await stream.receive_some() == b"fg"
+        transport.open()
+    await stream.send_all(b"second")
+    assert transport.sent == [b"first", b"!!!second"]
+
+
+async def have_the_reader_lose_it():
+    """Whether it did: which of two that wait is the next to send is chance."""
+    stream, transport, tls = await scripted()
+    transport.closed = True
+    reader = trio.CancelScope()
+    sent = False
+
+    async def receive():
+        with reader:
+            await stream.receive_some()
+
+    async def send():
+        nonlocal sent
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(b"second")
+            sent = True
+
+    async def write_first():
+        tls.write(b"first")
+        await stream._retry(lambda: None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_first)
+        await wait_all_tasks_blocked()
+        transport.put(b"?")
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        # The first goes through, and the next does not.
+        transport.close_again = True
+        transport.open()
+        await wait_all_tasks_blocked()
+        assert transport.sending
+        assert stream._outgoing.pending == 0
+        reader.cancel()
+        await wait_all_tasks_blocked()
+        by_writer = bool(transport.sending)
+        transport.open()
+    assert sent == by_writer == (b"!second" in transport.sent)
+    return not by_writer
+
+
+@in_run
+async def test_whose_data_another_task_has_lost():
+    """A writer whose data a reader takes with its own and then does not send."""
+    for _ in range(100):
+        if await have_the_reader_lose_it():
+            return
+    pytest.fail("in a hundred times it has always been the writer")
+
+
+@in_run
+async def test_a_writer_behind_one_that_was_cancelled():
+    stream, transport, _ = await scripted()
+    transport.closed = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"first")
+        await wait_all_tasks_blocked()
+        transport.put(b"?abc")
+        async with trio.open_nursery() as shielded:
+            shielded.cancel_scope.shield = True
+            # It has its data, and does not care.
+            shielded.start_soon(expect, b"abc", stream.receive_some)
+            shielded.start_soon(stream.aclose)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+            transport.open()
+    # Neither the answer nor a good-bye follows half of a record.
+    assert transport.sent == ["closed"]
+
+
+@in_run
+async def test_an_end_in_the_handshake_is_not_one_after_it():
+    class Engine(ScriptedContext):
+        def wrap_bio(self, incoming, outgoing, **kwargs):
+            engine = super().wrap_bio(incoming, outgoing, **kwargs)
+            setattr(engine, method, fail)
+            return engine
+
+    def fail(*args):
+        raise ssl.SSLSyscallError  # without a text, even
+
+    for method in "do_handshake", "read":
+        stream = trio.SSLStream(Gate(), Engine(), https_compatible=True)
+        if method == "do_handshake":
+            assert await stream.receive_some() == b""
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+
+
+@in_run
+async def test_an_error_that_is_none_of_tls_costs_no_data():
+    """For example one that a signal handler raises."""
+
+    class Engine:
+        records = [b"one", b"two", KeyError(), b"three"]  # noqa: RUF012
+
+        def read(self, size, where=None):
+            record = self.records.pop(0)
+            stream._incoming.read(10)
+            if isinstance(record, Exception):
+                raise record
+            if where is None:
+                return record
+            where[: len(record)] = record
+            return len(record)
+
+    stream, _, _ = await scripted()
+    stream._set_engine(Engine(), stream._incoming, stream._outgoing, True)
+    stream._incoming.write(bytes(40))
+    with pytest.raises(KeyError):
+        await stream.receive_some()
+    assert await stream.receive_some() == b"onetwo"
+    assert await stream.receive_some() == b"three"

@@ -238,6 +238,50 @@ async def test_the_run_goes_on_while_the_child_runs_code_of_the_caller():
         os.close(writable)
 
 
+def test_other_threads_do_not_fork_while_a_process_starts():
+    # What they fork would have the pipe that the loop waits for, and keep it.
+    output = run_code(
+        """if True:
+            import os, signal, subprocess, threading, warnings
+            import trio_c
+
+            # About forking beside threads and inside of a run.
+            warnings.simplefilter("ignore")
+            real, forked = subprocess._fork_exec, threading.Event()
+
+            def fork():
+                child = os.fork()
+                if not child:
+                    signal.alarm(60)
+                    # It can start processes itself.
+                    trio_c.run(trio_c.run_process, ["echo", "in the child"])
+                    os._exit(0)
+                forked.set()
+                os.waitpid(child, 0)
+
+            def while_starting(*args):
+                subprocess._fork_exec = real
+                thread.start()
+                # Time enough to do it.
+                assert not forked.wait(0.3)
+                return real(*args)
+
+            async def main():
+                subprocess._fork_exec = while_starting
+                process = await trio_c.lowlevel.open_process(["true"])
+                assert await process.wait() == 0
+                await trio_c.to_thread.run_sync(thread.join)
+                assert forked.is_set()
+                await trio_c.run_process(["echo", "afterwards"])
+
+            signal.alarm(60)
+            thread = threading.Thread(target=fork)
+            trio_c.run(main)
+        """
+    )
+    assert output == "in the child\nafterwards\n"
+
+
 @pytest.mark.parametrize("option", ["preexec_fn", "user", "group", "extra_groups"])
 @trio_test
 async def test_what_may_take_long_is_not_done_in_the_loop(option, monkeypatch):
@@ -297,6 +341,9 @@ async def test_one_thread_for_a_process_without_a_pidfd(no_pidfd, monkeypatch):
                 nursery.start_soon(process.wait)
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
+        exited = process._wait_for_exit_data
+    # Who asks for the status may be faster than the thread.
+    await exited.wait()
     assert calls == [process.pid]
     assert process._wait_for_exit_data is None
 

@@ -630,9 +630,9 @@ class DTLSEndpoint:
         left to the handler: it happens on first use, and may fail or take for
         ever there.
 
-        Returns when the endpoint is closed and all handlers have ended. With
-        ``await nursery.start(endpoint.serve, ...)`` nothing that comes
-        afterwards can be missed.
+        Returns only after the endpoint was closed, when the last handler has
+        ended. With ``await nursery.start(endpoint.serve, ...)`` nothing that
+        comes afterwards can be missed.
 
         Args:
           ssl_context (OpenSSL.SSL.Context): with a certificate. When an

@@ -34,7 +34,7 @@ SALT_BYTES = 8
 COOKIE_LENGTH = 32
 COOKIE_HASH = "sha256"
 
-# Seconds. A cookie is good for at least one of these, and for less than two.
+# Seconds. What was given in one such interval is also taken in the next.
 COOKIE_REFRESH_INTERVAL = 30
 
 

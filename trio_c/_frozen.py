@@ -116,7 +116,12 @@ class _FromAttrs:
         from attr import make_class
 
         model = make_class(
-            owner.__name__, list(owner.__match_args__), slots=True, frozen=True
+            owner.__name__,
+            list(owner.__match_args__),
+            slots=True,
+            frozen=True,
+            order=False,
+            collect_by_mro=True,
         )
         value = getattr(model, self._name)
         setattr(owner, self._name, value)

@@ -9,6 +9,7 @@ wherever trio_c is, since outcome needs it.
 
 import contextvars
 import inspect
+import sys
 import types
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -508,6 +509,10 @@ class function:
     def __globals__(self) -> dict[str, Any]: ...
     @property
     def __closure__(self) -> tuple[types.CellType, ...] | None: ...
+    @property
+    def __builtins__(self) -> dict[str, Any]: ...
+    if sys.version_info >= (3, 12):
+        __type_params__: tuple[Any, ...]
     __name__: str
     __qualname__: str
     __module__: str
@@ -952,6 +957,7 @@ class SSLStreamBase:
     _state: int
     _https_compatible: bool
     _handshaken: bool
+    _drained: bool
 
 class SocketListenerBase:
     socket: SocketType

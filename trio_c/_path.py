@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     PathT = TypeVar("PathT", bound="Path")
+    R = TypeVar("R")
     T = TypeVar("T")
 
 
@@ -85,43 +86,57 @@ def _documented_name(function: Callable[..., object]) -> str:
     return f"{module}.{name.replace('PathBase.', 'Path.')}"
 
 
+def _async_method(
+    fn: Callable[Concatenate[pathlib.Path, P], T],
+    convert: Callable[[PathT, T], R],
+) -> Callable[Concatenate[PathT, P], Awaitable[R]]:
+    """The async version of a method of `pathlib.Path`.
+
+    ``convert(path, result)`` is what it gives, also called in the thread.
+    """
+
+    @_wraps_async(fn)
+    def work(path: PathT, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        result = fn(path._wrapped_cls(path), *args, **kwargs)
+        return convert(path, result)
+
+    return work
+
+
 def _wrap_method(
     fn: Callable[Concatenate[pathlib.Path, P], T],
 ) -> Callable[Concatenate[Path, P], Awaitable[T]]:
-    """The async version of a method of `pathlib.Path`."""
+    """Of a method whose result is not a path."""
 
-    @_wraps_async(fn)
-    def work(self: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return fn(self._wrapped_cls(self), *args, **kwargs)
+    def as_it_is(path: Path, result: T) -> T:
+        return result
 
-    return work
+    return _async_method(fn, as_it_is)
 
 
 def _wrap_method_path(
     fn: Callable[Concatenate[pathlib.Path, P], pathlib.Path],
 ) -> Callable[Concatenate[PathT, P], Awaitable[PathT]]:
-    """The same, of a method that returns another path."""
+    """Of a method that returns another path."""
 
-    @_wraps_async(fn)
-    def work(self: PathT, /, *args: P.args, **kwargs: P.kwargs) -> PathT:
-        return self.__class__(fn(self._wrapped_cls(self), *args, **kwargs))
+    def of_our_class(path: PathT, result: pathlib.Path) -> PathT:
+        return path.__class__(result)
 
-    return work
+    return _async_method(fn, of_our_class)
 
 
 def _wrap_method_path_iterable(
     fn: Callable[Concatenate[pathlib.Path, P], Iterable[pathlib.Path]],
 ) -> Callable[Concatenate[PathT, P], Awaitable[Iterable[PathT]]]:
-    """The same, of a method that goes through paths."""
+    """Of a method that goes through paths."""
 
-    @_wraps_async(fn)
-    def work(self: PathT, /, *args: P.args, **kwargs: P.kwargs) -> Iterable[PathT]:
+    def all_of_our_class(path: PathT, found: Iterable[pathlib.Path]) -> Iterable[PathT]:
         # Each step may ask the system again: all are made in the thread.
-        found = list(fn(self._wrapped_cls(self), *args, **kwargs))
-        return map(self.__class__, found)
+        return map(path.__class__, list(found))
 
-    if work.__doc__:
-        work.__doc__ += (
+    method = _async_method(fn, all_of_our_class)
+    if method.__doc__:
+        method.__doc__ += (
             "\n"
             "What is awaited is an ordinary iterator::\n"
             "\n"
@@ -130,7 +145,7 @@ def _wrap_method_path_iterable(
             "\n"
             "The search is over by then, and all that was found in memory.\n"
         )
-    return work
+    return method
 
 
 class Path(pathlib.PurePath):

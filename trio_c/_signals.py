@@ -109,11 +109,11 @@ def open_signal_receiver(
 ) -> Generator[AsyncIterator[int], None, None]:
     """Receive `signals` by asynchronous iteration, instead of in handlers::
 
-        with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM) as received:
+        with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGTERM) as received:
             async for signum in received:
                 if signum == signal.SIGTERM:
                     break
-                reload_configuration()
+                print_statistics()
 
     Inside the block, the usual effect of the signals is suspended; for
     ``SIGINT``, also that of Ctrl-C. Each step of the iteration waits for a

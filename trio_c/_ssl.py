@@ -58,7 +58,7 @@ def _is_eof(exc: BaseException | None) -> bool:
     """
     return isinstance(
         exc, _stdlib_ssl.SSLEOFError
-    ) or "UNEXPECTED_EOF_WHILE_READING" in getattr(exc, "strerror", ())
+    ) or "UNEXPECTED_EOF_WHILE_READING" in (getattr(exc, "strerror", None) or ())
 
 
 def _is_end(exc: trio.BrokenResourceError, in_handshake: bool) -> bool:
@@ -138,20 +138,41 @@ class SSLStream(_native.SSLStreamBase, Stream, Generic[T_Stream]):
         self._estimated_receive_size = STARTING_RECEIVE_SIZE
         incoming = _stdlib_ssl.MemoryBIO()
         outgoing = _stdlib_ssl.MemoryBIO()
-        self._ssl_object = ssl_object = ssl_context.wrap_bio(
+        ssl_object = ssl_context.wrap_bio(
             incoming,
             outgoing,
             server_side=server_side,
             # The standard library takes bytes too; its annotation does not say.
             server_hostname=server_hostname,
         )
+        self._use(ssl_object, incoming, outgoing)
+        # Set when the handshake is over; None until somebody begins it.
+        self._handshake_over: trio.Event | None = None
+
+    def _use(
+        self,
+        ssl_object: _stdlib_ssl.SSLObject,
+        incoming: _stdlib_ssl.MemoryBIO,
+        outgoing: _stdlib_ssl.MemoryBIO,
+    ) -> None:
         engine = None
         if type(ssl_object) is _stdlib_ssl.SSLObject:
             # Its methods only pass on to those of the native object inside.
             engine = getattr(ssl_object, "_sslobj", None)
+        self._engine = ssl_object
         self._set_engine(engine or ssl_object, incoming, outgoing, engine is not None)
-        # Set when the handshake is over; None until somebody begins it.
-        self._handshake_over: trio.Event | None = None
+
+    @property
+    def _ssl_object(self) -> _stdlib_ssl.SSLObject:
+        # Whoever gets hold of it may ask it for something that the next read
+        # has to begin, like verify_client_post_handshake(): that read must not
+        # be left out for there being nothing to read.
+        self._drained = False
+        return self._engine
+
+    @_ssl_object.setter
+    def _ssl_object(self, ssl_object: _stdlib_ssl.SSLObject) -> None:
+        self._use(ssl_object, self._incoming, self._outgoing)
 
     _after_handshake: ClassVar = {
         "session_reused",

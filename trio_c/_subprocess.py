@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from functools import partial
 from io import FileIO
@@ -71,7 +72,7 @@ class Process(metaclass=NoPublicConstructor):
     :meth:`wait` for it.
 
     Attributes:
-      args (str or list): the command, as it was given.
+      args: the command, in the form in which it was given.
       pid (int): the process's number.
       stdin (trio_c.abc.SendStream or None): sends to its standard input, if
           that is a pipe that was asked for.
@@ -161,19 +162,22 @@ class Process(metaclass=NoPublicConstructor):
         nothing for the process. A checkpoint.
         """
         async with self._wait_lock:
-            if self.poll() is None:
-                if self._pidfd is None:
-                    await wait_child_exiting(self)
-                else:
-                    try:
-                        await trio.lowlevel.wait_readable(self._pidfd)
-                    except trio.ClosedResourceError:
-                        pass  # somebody looked at returncode before us
+            status = self.poll()
+            if status is None:
+                await self._until_it_has_exited()
                 # Does not block any more.
-                self._proc.wait()
+                status = self._proc.wait()
                 self._close_pidfd()
-        assert self._proc.returncode is not None
-        return self._proc.returncode
+        return status
+
+    async def _until_it_has_exited(self) -> None:
+        if self._pidfd is None:
+            await wait_child_exiting(self)
+            return
+        try:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        except trio.ClosedResourceError:
+            pass  # somebody looked at returncode before us
 
     def poll(self) -> int | None:
         """The same as :attr:`returncode`."""
@@ -259,9 +263,41 @@ def _starts_at_once(options: Mapping[str, object]) -> bool:
     Where Popen uses vfork(2), the interpreter stands still until the child
     runs its program, in whatever thread that happens; and then Popen is done.
     """
-    if sys.platform != "linux" or not getattr(subprocess, "_USE_VFORK", False):
+    # Since 3.14, there is no switch any more.
+    if sys.platform != "linux" or not getattr(subprocess, "_USE_VFORK", True):
         return False
     return all(options.get(name) is None for name in _SLOW_OPTIONS)
+
+
+# Popen waits until nobody has its pipe to the child any more. The copy in a
+# process that some other thread forks at the moment would have the loop wait for
+# that one's end, so the other thread waits until the child has been started.
+_no_fork = threading.RLock()
+
+
+def _before_fork() -> None:
+    # Whoever forks may have locks of others, and must not wait for ever.
+    _no_fork.acquire(timeout=1)
+
+
+def _after_fork() -> None:
+    try:
+        _no_fork.release()
+    except RuntimeError:
+        pass  # it took too long
+
+
+def _after_fork_in_child() -> None:
+    global _no_fork
+    _no_fork = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 # Ctrl-C waits for the next checkpoint. A process that was started, and a
@@ -329,7 +365,11 @@ async def _open_process(
             stderr=stderr,
             **options,
         )
-        popen = start() if at_once else await trio.to_thread.run_sync(start)
+        if at_once:
+            with _no_fork:
+                popen = start()
+        else:
+            popen = await trio.to_thread.run_sync(start)
         return Process._create(popen, our_stdin, our_stdout, our_stderr)
     except BaseException:
         pipes.close_ours()

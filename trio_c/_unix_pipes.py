@@ -20,40 +20,42 @@ DEFAULT_RECEIVE_SIZE: Final = 65536
 class _FdHolder:
     """Owns a descriptor: makes it non-blocking, and gives it back as it was.
 
-    Whoever still waits for it is woken by `close()` but not by a mere
-    `__del__`: as long as somebody waits in the stream, it stays alive.
+    `fd` is -1 as long as it owns none.
     """
 
-    fd: int
+    fd = -1
 
     def __init__(self, fd: int) -> None:
-        self.fd = -1
         if not isinstance(fd, int):
             raise TypeError("file descriptor must be an int")
-        # Ours only from when nothing can fail any more.
-        self._original_is_blocking = os.get_blocking(fd)
+        # The mode belongs to the open file, which other processes may share.
+        self._was_blocking = os.get_blocking(fd)
         os.set_blocking(fd, False)
+        # Ours only now, when nothing can fail any more.
         self.fd = fd
 
     @property
     def closed(self) -> bool:
         return self.fd == -1
 
-    def _raw_close(self) -> None:
-        if self.closed:
-            return
-        fd, self.fd = self.fd, -1
-        # The mode belongs to the open file, which other processes may share.
-        os.set_blocking(fd, self._original_is_blocking)
-        os.close(fd)
+    def release(self) -> None:
+        """Close the descriptor, if there is one, and tell nobody.
 
-    def __del__(self) -> None:
-        self._raw_close()
+        That is enough when the holder is dropped: as long as somebody waits in
+        the stream, it stays alive.
+        """
+        fd, self.fd = self.fd, -1
+        if fd != -1:
+            os.set_blocking(fd, self._was_blocking)
+            os.close(fd)
+
+    __del__ = release
 
     def close(self) -> None:
+        """Close it, and wake who waits for it."""
         if not self.closed:
             trio.lowlevel.notify_closing(self.fd)
-            self._raw_close()
+        self.release()
 
 
 def _as_bytes(view: memoryview) -> memoryview:

@@ -81,6 +81,17 @@ awaitable_close(AwaitableObject *self)
     self->state = TC_AW_CLOSED;
 }
 
+/* The same, and give up what it holds, while the references that this takes
+   are still there. */
+static void
+awaitable_release(AwaitableObject *self)
+{
+    awaitable_close(self);
+    if (self->op->release != NULL) {
+        self->op->release(self);
+    }
+}
+
 static tc_step
 awaitable_finish_step(AwaitableObject *self, tc_step step, PyObject **result)
 {
@@ -530,7 +541,7 @@ static int
 awaitable_clear(PyObject *op)
 {
     AwaitableObject *self = (AwaitableObject *)op;
-    awaitable_close(self);
+    awaitable_release(self);
     Py_CLEAR(self->owner);
     Py_CLEAR(self->value);
     Py_CLEAR(self->extra);
@@ -552,10 +563,7 @@ awaitable_dealloc(PyObject *op)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    awaitable_close(self);
-    if (self->op->release != NULL) {
-        self->op->release(self);
-    }
+    awaitable_release(self);
     Py_CLEAR(self->owner);
     Py_CLEAR(self->value);
     Py_CLEAR(self->extra);

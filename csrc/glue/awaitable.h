@@ -57,8 +57,9 @@ typedef struct tc_op {
     /* What Task.custom_sleep_data shows during the wait unless somebody
        assigned another (borrowed). NULL function: None. */
     PyObject *(*sleep_data)(AwaitableObject *self);
-    /* Frees u.ptr or the like when the awaitable dies. Runs no Python but
-       what dropping its own references runs. */
+    /* Frees u.ptr or the like when the awaitable dies. Idempotent: the
+       garbage collector comes first, and its references are gone the second
+       time. Runs no Python but what dropping its own references runs. */
     void (*release)(AwaitableObject *self);
 } tc_op;
 

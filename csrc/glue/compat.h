@@ -50,6 +50,9 @@ PyErr_SetRaisedException(PyObject *exc)
 /* Functions grew a lazily evaluated __annotate__. */
 #define TC_HAVE_ANNOTATE (PY_VERSION_HEX >= 0x030E0000)
 
+/* Functions can be generic: def f[T](). */
+#define TC_HAVE_TYPE_PARAMS (PY_VERSION_HEX >= 0x030C0000)
+
 /* copy.replace(). */
 #define TC_HAVE_REPLACE (PY_VERSION_HEX >= 0x030D0000)
 

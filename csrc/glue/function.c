@@ -205,16 +205,29 @@ function_get_name(PyObject *self, void *closure)
     return PyUnicode_FromString(f->def->module);
 }
 
-static PyObject *
-function_get_globals(PyObject *self, void *Py_UNUSED(closure))
+/* A string, as of a Python function. */
+static int
+function_set_name(PyObject *self, PyObject *value, void *closure)
 {
-    FunctionObject *f = (FunctionObject *)self;
-    PyObject *twin = tc_function_twin(f->st, f->def->qualname);
-    if (twin == NULL) {
+    if (value == NULL || !PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be set to a string object",
+                     (const char *)closure);
+        return -1;
+    }
+    return function_set_attr(self, value, closure);
+}
+
+/* Where the names in the annotations are looked up. The twin's own are not
+   it: those are for type checkers, and classes there are twins. */
+static PyObject *
+function_get_globals(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    PyObject *module = PyImport_ImportModule("trio_c._signatures._names");
+    if (module == NULL) {
         return NULL;
     }
-    PyObject *globals = PyObject_GetAttrString(twin, "__globals__");
-    Py_DECREF(twin);
+    PyObject *globals = Py_XNewRef(PyModule_GetDict(module));
+    Py_DECREF(module);
     return globals;
 }
 
@@ -236,9 +249,14 @@ function_get_none(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 static PyObject *
 function_repr(PyObject *self)
 {
-    FunctionObject *f = (FunctionObject *)self;
-    return PyUnicode_FromFormat("<function %s at %p>", f->def->qualname,
-                                (void *)self);
+    PyObject *qualname = function_get_name(self, "__qualname__");
+    if (qualname == NULL) {
+        return NULL;
+    }
+    PyObject *text = PyUnicode_FromFormat("<function %U at %p>", qualname,
+                                          (void *)self);
+    Py_DECREF(qualname);
+    return text;
 }
 
 /* Pickled and copied by name, as Python functions are. */
@@ -247,7 +265,7 @@ function_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     FunctionObject *f = (FunctionObject *)self;
     if (f->owner == NULL) {
-        return PyUnicode_FromString(f->def->qualname);
+        return function_get_name(self, "__qualname__");
     }
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (builtins == NULL) {
@@ -297,8 +315,8 @@ function_dealloc(PyObject *self)
 }
 
 static PyGetSetDef function_getset[] = {
-    {"__name__", function_get_name, function_set_attr, NULL, "__name__"},
-    {"__qualname__", function_get_name, function_set_attr, NULL,
+    {"__name__", function_get_name, function_set_name, NULL, "__name__"},
+    {"__qualname__", function_get_name, function_set_name, NULL,
      "__qualname__"},
     {"__module__", function_get_name, function_set_attr, NULL, "__module__"},
     {"__doc__", function_get_attr, function_set_attr, NULL, "__doc__"},
@@ -316,6 +334,11 @@ static PyGetSetDef function_getset[] = {
     {"__class__", function_get_class, NULL, NULL, NULL},
     {"__closure__", function_get_none, NULL, NULL, NULL},
     {"__globals__", function_get_globals, NULL, NULL, NULL},
+    {"__builtins__", function_get_attr, NULL, NULL, "__builtins__"},
+#if TC_HAVE_TYPE_PARAMS
+    {"__type_params__", function_get_attr, function_set_attr, NULL,
+     "__type_params__"},
+#endif
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL,
      NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -487,7 +487,10 @@ attrs_part_get(PyObject *type, const char *name)
     }
     make = PyObject_GetAttrString(module, "make_class");
     args = Py_BuildValue("(sO)", ((PyTypeObject *)type)->tp_name, names);
-    options = Py_BuildValue("{s:O,s:O}", "slots", Py_True, "frozen", Py_True);
+    /* as attrs.frozen has it */
+    options = Py_BuildValue("{s:O,s:O,s:O,s:O}", "slots", Py_True, "frozen",
+                            Py_True, "order", Py_False, "collect_by_mro",
+                            Py_True);
     if (make == NULL || args == NULL || options == NULL
         || (model = PyObject_Call(make, args, options)) == NULL) {
         goto done;

@@ -192,6 +192,28 @@ breaker_list_lots(TaskObject *task)
     return lots;
 }
 
+/* Enters the tasks of runner that break lots, with these. 0 or -1. */
+static int
+breaker_fill_table(PyObject *table, RunnerObject *runner)
+{
+    for (tc_link *link = runner->tasks.next; link != &runner->tasks;
+         link = link->next) {
+        TaskObject *task = TC_CONTAINER_OF(link, TaskObject, all_link);
+        if (tc_list_is_empty(&task->breakers)) {
+            continue;
+        }
+        PyObject *lots = breaker_list_lots(task);
+        int r = lots == NULL
+                    ? -1
+                    : PyDict_SetItem(table, (PyObject *)task, lots);
+        Py_XDECREF(lots);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* parking_lot_breakers(): what trio_c._core._parking_lot shows as a global
    table: a new dict, task -> list of lots, of this thread's run. */
 static PyObject *
@@ -207,21 +229,14 @@ breaker_table(FunctionObject *func, PyObject *Py_UNUSED(self),
     if (table == NULL || runner == NULL) {
         return table;
     }
-    for (tc_link *link = runner->tasks.next; link != &runner->tasks;
-         link = link->next) {
-        TaskObject *task = TC_CONTAINER_OF(link, TaskObject, all_link);
-        if (tc_list_is_empty(&task->breakers)) {
-            continue;
-        }
-        PyObject *lots = breaker_list_lots(task);
-        int r = lots == NULL
-                    ? -1
-                    : PyDict_SetItem(table, (PyObject *)task, lots);
-        Py_XDECREF(lots);
-        if (r < 0) {
-            Py_DECREF(table);
-            return NULL;
-        }
+    /* In 3.11 allocating lists runs finalizers, which could change what is
+       walked through. */
+    int collects = PyGC_Disable();
+    if (breaker_fill_table(table, runner) < 0) {
+        Py_CLEAR(table);
+    }
+    if (collects) {
+        (void)PyGC_Enable();
     }
     return table;
 }

@@ -209,7 +209,14 @@ static PyObject *
 lot_broken_by(ParkingLotObject *self)
 {
     if (self->broken_by == NULL) {
-        self->broken_by = PyList_New(0);
+        PyObject *list = PyList_New(0);
+        /* Allocating may have run a finalizer that came here, too. */
+        if (self->broken_by == NULL) {
+            self->broken_by = list;
+        }
+        else {
+            Py_XDECREF(list);
+        }
     }
     return self->broken_by;
 }

@@ -183,6 +183,7 @@ static PyMemberDef tls_members[] = {
     {"_https_compatible", T_BOOL, offsetof(TlsObject, https_compatible), 0,
      NULL},
     {"_handshaken", T_BOOL, offsetof(TlsObject, handshaken), 0, NULL},
+    {"_drained", T_BOOL, offsetof(TlsObject, drained), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -214,6 +215,7 @@ tls_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->incoming);
     Py_VISIT(self->outgoing);
     Py_VISIT(self->delayed);
+    Py_VISIT(self->unread);
     Py_VISIT(self->failure);
     Py_VISIT((PyObject *)self->send_lot);
     Py_VISIT((PyObject *)self->receive_lot);
@@ -229,6 +231,7 @@ tls_clear(PyObject *op)
     Py_CLEAR(self->incoming);
     Py_CLEAR(self->outgoing);
     Py_CLEAR(self->delayed);
+    Py_CLEAR(self->unread);
     Py_CLEAR(self->failure);
     Py_CLEAR(self->send_lot);
     Py_CLEAR(self->receive_lot);

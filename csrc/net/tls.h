@@ -25,6 +25,8 @@ typedef struct TlsObject {
     PyObject *incoming;         /* owned; NULL likewise: ssl.MemoryBIO */
     PyObject *outgoing;         /* owned; NULL likewise: ssl.MemoryBIO */
     PyObject *delayed;          /* owned or NULL: bytes, to be sent first */
+    PyObject *unread;           /* owned or NULL: bytes that the engine gave to
+                                   somebody who did not take them */
     PyObject *failure;          /* owned or NULL: an exception that the next
                                    read will raise */
     ParkingLotObject *send_lot; /* owned or NULL: made when needed */
@@ -36,6 +38,7 @@ typedef struct TlsObject {
     char native;                /* engine is the _ssl module's own object */
     char drained;               /* the engine has nothing to read */
     char backlog;               /* outgoing has what somebody waits to send */
+    char lost;                  /* what was taken out of it was not sent */
     char user_sending;          /* somebody uses us to send, to receive */
     char user_receiving;
     char sending;               /* somebody uses the transport to */
@@ -53,6 +56,8 @@ typedef enum {
 
 /* max 0: as much as is good. */
 tc_tls_outcome tc_tls_read(TlsObject *self, Py_ssize_t max, PyObject **result);
+/* What was read (stolen) is for whoever reads next. */
+void tc_tls_put_back(TlsObject *self, PyObject *data);
 tc_tls_outcome tc_tls_write(TlsObject *self, PyObject *data);
 /* A callable that uses the engine. */
 tc_tls_outcome tc_tls_call(TlsObject *self, PyObject *fn, PyObject **result);

@@ -40,6 +40,10 @@ engine_failed(TlsObject *self)
         PyException_SetCause(exc, cause);
         tc_error_reraise(exc);
     }
+    else if (self->native && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        /* It may have come before that, or may have cost what was read. */
+        self->state = TC_TLS_STATE_BROKEN;
+    }
     return TC_TLS_ERROR;
 }
 
@@ -81,6 +85,17 @@ tc_tls_pending(TlsObject *self, PyObject *bio)
     return n;
 }
 
+/* What was received does not get to the engine. If it is for want of memory
+   there is a gap now; else it was nothing that a transport may return. */
+static int
+feed_failed(TlsObject *self)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        self->state = TC_TLS_STATE_BROKEN;
+    }
+    return -1;
+}
+
 int
 tc_tls_feed(TlsObject *self, PyObject *data)
 {
@@ -100,7 +115,7 @@ tc_tls_feed(TlsObject *self, PyObject *data)
     }
     Py_XDECREF(incoming);
     Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return done == NULL ? feed_failed(self) : 0;
 }
 
 int
@@ -108,7 +123,7 @@ tc_tls_feed_memory(TlsObject *self, char *data, Py_ssize_t size)
 {
     PyObject *view = PyMemoryView_FromMemory(data, size, PyBUF_READ);
     if (view == NULL) {
-        return -1;
+        return feed_failed(self);
     }
     int r = tc_tls_feed(self, view);
     Py_DECREF(view);
@@ -191,32 +206,33 @@ read_into(TlsObject *self, char *where, Py_ssize_t size)
     return n;
 }
 
-/* Reads into buffer, which has `have` of `size` bytes already, until it is
-   full or what was received is used up. Bytes in it, or -1 with exception. */
-static Py_ssize_t
-read_records(TlsObject *self, char *buffer, Py_ssize_t have, Py_ssize_t size)
+/* Reads into buffer, which has *have of `size` bytes already, until it is full
+   or what was received is used up. 0; or -1 with an exception, and *have is
+   right all the same. */
+static int
+read_records(TlsObject *self, char *buffer, Py_ssize_t *have, Py_ssize_t size)
 {
-    while (have < size) {
-        Py_ssize_t room = size - have;
-        Py_ssize_t n = read_into(self, buffer + have, room);
-        if (n < 0 && PyErr_ExceptionMatches(self->st->ssl_WantReadError)) {
-            self->drained = 1;
-            if (have > 0) {
-                PyErr_Clear();
-            }
-            break;
-        }
+    while (*have < size) {
+        Py_ssize_t room = size - *have;
+        Py_ssize_t n = read_into(self, buffer + *have, room);
         if (n < 0) {
-            if (have == 0 || !PyErr_ExceptionMatches(self->st->ssl_Error)) {
+            int want_read
+                = PyErr_ExceptionMatches(self->st->ssl_WantReadError);
+            self->drained = (char)want_read;
+            if (*have == 0 || !PyErr_ExceptionMatches(self->st->ssl_Error)) {
                 return -1;
             }
-            Py_XSETREF(self->failure, PyErr_GetRaisedException());
-            break;
+            PyObject *raised = PyErr_GetRaisedException();
+            Py_XSETREF(self->failure, want_read ? NULL : raised);
+            if (want_read) {
+                Py_DECREF(raised);
+            }
+            return 0;
         }
         if (n == 0) {
             break;  /* the end, which the next read will see too */
         }
-        have += n;
+        *have += n;
         Py_ssize_t left = tc_tls_pending(self, self->incoming);
         if (left < 0) {
             return -1;
@@ -226,7 +242,7 @@ read_records(TlsObject *self, char *buffer, Py_ssize_t have, Py_ssize_t size)
             break;
         }
     }
-    return have == 0 && PyErr_Occurred() ? -1 : have;
+    return 0;
 }
 
 /* Up to `size` bytes, at least as many records as `received` bytes of them
@@ -247,15 +263,59 @@ read_together(TlsObject *self, PyObject *first, Py_ssize_t received,
         memcpy(buffer, PyBytes_AS_STRING(first), (size_t)have);
         Py_DECREF(first);
     }
-    have = read_records(self, buffer, have, size);
-    if (have < 0) {
+    int r = read_records(self, buffer, &have, size);
+    if (r < 0 && have == 0) {
         Py_DECREF(data);
         return engine_failed(self);
     }
+    PyObject *raised = PyErr_GetRaisedException();
     if (have < size && _PyBytes_Resize(&data, have) < 0) {
-        return TC_TLS_ERROR;
+        Py_XDECREF(raised);
+        return engine_failed(self);
+    }
+    if (r < 0) {
+        /* Nothing that TLS has to do with: what came before it is good. */
+        tc_tls_put_back(self, data);
+        PyErr_SetRaisedException(raised);
+        return engine_failed(self);
     }
     *result = data;
+    return TC_TLS_DONE;
+}
+
+void
+tc_tls_put_back(TlsObject *self, PyObject *data)
+{
+    if (PyBytes_CheckExact(data) && PyBytes_GET_SIZE(data) > 0) {
+        Py_XSETREF(self->unread, data);
+    }
+    else {
+        Py_DECREF(data);
+    }
+}
+
+/* What was put back. */
+static tc_tls_outcome
+read_unread(TlsObject *self, Py_ssize_t max, PyObject **result)
+{
+    PyObject *data = self->unread;
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
+    PyObject *rest = NULL;
+    if (max > 0 && max < size) {
+        const char *where = PyBytes_AS_STRING(data);
+        rest = PyBytes_FromStringAndSize(where + max, size - max);
+        *result = PyBytes_FromStringAndSize(where, max);
+        if (rest == NULL || *result == NULL) {
+            Py_XDECREF(rest);
+            Py_CLEAR(*result);
+            return TC_TLS_ERROR;
+        }
+        Py_DECREF(data);
+    }
+    else {
+        *result = data;
+    }
+    self->unread = rest;
     return TC_TLS_DONE;
 }
 
@@ -263,6 +323,9 @@ tc_tls_outcome
 tc_tls_read(TlsObject *self, Py_ssize_t max, PyObject **result)
 {
     *result = NULL;
+    if (self->unread != NULL) {
+        return read_unread(self, max, result);
+    }
     if (self->failure != NULL) {
         PyObject *failure = self->failure;
         self->failure = NULL;
@@ -300,7 +363,8 @@ tc_tls_read(TlsObject *self, Py_ssize_t max, PyObject **result)
         return read_together(self, first, received, size, result);
     }
     if (received < 0) {
-        Py_CLEAR(*result);
+        tc_tls_put_back(self, *result);
+        *result = NULL;
         return TC_TLS_ERROR;
     }
     self->drained = 1;

@@ -13,7 +13,10 @@
  * - What the engine wrote stays in its buffer until somebody has the right to
  *   send. A reader waits for that right only if its own read has written
  *   something: otherwise it would wait for a writer, who may wait for a peer
- *   that waits for us to read.
+ *   that waits for us to read. What nobody sends any more (the reader that
+ *   waited with it was cancelled) the next one sends.
+ * - Whoever takes what the engine wrote takes everybody's. If it is not sent,
+ *   `lost` tells the others, who wait for their turn.
  */
 #include "tls.h"
 
@@ -42,6 +45,7 @@ enum {
     PUMP_WRITABLE,      /* wait_send_all_might_not_block() of the transport */
     PUMP_SEND_TURN,     /* another task is sending */
     PUMP_RECEIVE_TURN,
+    PUMP_ATTEMPT,       /* nothing to wait for yet */
     PUMP_CHECKPOINT,    /* all is done but that */
     PUMP_LAST,          /* at the schedule point of one that did not wait */
 };
@@ -145,6 +149,28 @@ pump_check_state(TlsObject *stream)
     default:
         PyErr_SetNone(stream->st->exc_ClosedResourceError);
         return -1;
+    }
+}
+
+/* What was taken to be sent was not, or not all of it, and TLS has no way to
+   repeat. */
+static void
+pump_lost(TlsObject *stream)
+{
+    stream->state = TC_TLS_STATE_BROKEN;
+    stream->lost = 1;
+}
+
+/* The task that waits for its turn to send gives up. What it has read is for
+   the next one. */
+static void
+pump_put_back(AwaitableObject *self)
+{
+    if (self->op == &tc_tls_receive_op && self->flags & HAS_SUCCEEDED
+        && self->extra != NULL) {
+        PyObject *data = self->extra;
+        self->extra = NULL;
+        tc_tls_put_back((TlsObject *)self->owner, data);
     }
 }
 
@@ -305,7 +331,7 @@ pump_flush(AwaitableObject *self, PyObject **result)
     }
     PyObject *data = tc_tls_take(stream);
     if (data == NULL) {
-        stream->state = TC_TLS_STATE_BROKEN;
+        pump_lost(stream);
         return TC_ERROR;
     }
     if (PyBytes_GET_SIZE(data) == 0) {
@@ -322,7 +348,7 @@ pump_flush(AwaitableObject *self, PyObject **result)
     Py_DECREF(data);
     int next = pump_await(self, sending, PUMP_SENDING);
     if (next == TC_ERROR) {
-        stream->state = TC_TLS_STATE_BROKEN;
+        pump_lost(stream);
     }
     return next;
 }
@@ -373,7 +399,15 @@ pump_take_turn(AwaitableObject *self, PyObject **result)
     if (self->op == &tc_tls_wait_op) {
         return pump_writable(self);
     }
-    if (self->op == &tc_tls_receive_op) {
+    int is_read = self->op == &tc_tls_receive_op;
+    if (stream->lost) {
+        if (is_read && self->flags & HAS_SUCCEEDED) {
+            return pump_finish(self, result);
+        }
+        PyErr_SetNone(self->st->exc_BrokenResourceError);
+        return TC_ERROR;
+    }
+    if (is_read) {
         Py_ssize_t left = tc_tls_pending(stream, stream->outgoing);
         if (left <= 0) {
             /* Whoever is sending now has ours too, which is enough for a
@@ -392,7 +426,7 @@ pump_attempt(AwaitableObject *self, PyObject **result)
         return pump_writable(self);
     }
     Py_ssize_t before = 0, after = 0;
-    if (stream->backlog) {
+    if (stream->backlog && stream->sending) {
         before = tc_tls_pending(stream, stream->outgoing);
         if (before < 0) {
             return TC_ERROR;
@@ -419,9 +453,10 @@ pump_attempt(AwaitableObject *self, PyObject **result)
             return pump_flush(self, result);
         }
     }
-    if (outcome != TC_TLS_DRAINED) {
+    if (outcome != TC_TLS_DRAINED || stream->backlog) {
         after = tc_tls_pending(stream, stream->outgoing);
         if (after < 0) {
+            pump_put_back(self);
             return TC_ERROR;
         }
     }
@@ -485,6 +520,7 @@ pump_begin(AwaitableObject *self)
     if (task == NULL) {
         return TC_ERROR;
     }
+    self->phase = PUMP_ATTEMPT;
     tc_step step = tc_trap_cancel_point(self, task);
     return step == TC_DONE ? NEXT_ATTEMPT : step;
 }
@@ -524,8 +560,7 @@ static int
 pump_sent(AwaitableObject *self, int failed, PyObject **result)
 {
     if (failed) {
-        /* Some of it may have gone out, and TLS has no way to repeat. */
-        ((TlsObject *)self->owner)->state = TC_TLS_STATE_BROKEN;
+        pump_lost((TlsObject *)self->owner);
     }
     pump_release(self, CLAIM_SEND);
     return failed ? pump_fail(self) : pump_flushed(self, result);
@@ -568,6 +603,7 @@ pump_continue(AwaitableObject *self, tc_step step, PyObject **result)
         return step == TC_ERROR ? step : pump_finish(self, result);
     case PUMP_SEND_TURN:
         if (step == TC_ERROR) {
+            pump_put_back(self);
             return step;
         }
         return pump_take_turn(self, result);
@@ -645,9 +681,14 @@ pump_thrown(AwaitableObject *self, PyObject *exc, PyObject **result)
 static void
 pump_drop(AwaitableObject *self)
 {
-    if (self->flags & CLAIM_SEND && self->phase == PUMP_SENDING
-        && self->owner != NULL) {
-        ((TlsObject *)self->owner)->state = TC_TLS_STATE_BROKEN;
+    if (self->owner == NULL) {
+        return;
+    }
+    if (self->flags & CLAIM_SEND && self->phase == PUMP_SENDING) {
+        pump_lost((TlsObject *)self->owner);
+    }
+    if (self->phase == PUMP_SEND_TURN) {
+        pump_put_back(self);
     }
     pump_release_all(self);
 }

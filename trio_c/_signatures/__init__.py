@@ -28,9 +28,16 @@ def class_signature(cls: type) -> "Signature":
     from inspect import Signature, signature
     from types import FunctionType
 
+    from .. import _native
+
     for base in cls.__mro__[:-1]:
-        if isinstance(vars(base).get("__init__"), FunctionType):
-            raise AttributeError("__signature__")
+        if getattr(_native, base.__name__, None) is not base:
+            body = vars(base)
+            if isinstance(body.get("__init__"), FunctionType) or isinstance(
+                body.get("__new__"), staticmethod
+            ):
+                raise AttributeError("__signature__")
+            continue
         twin = globals().get(base.__name__)
         init = None if twin is None else vars(twin).get("__init__")
         if init is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self, TypeVar
-
-    from .. import MemoryChannelStatistics
-
-    ReceiveType = TypeVar("ReceiveType")
-    SendType = TypeVar("SendType")
+    from ._names import (
+        MemoryChannelStatistics,
+        ReceiveType,
+        Self,
+        SendType,
+        TracebackType,
+    )
 
 __all__ = [
     "AsyncResource",

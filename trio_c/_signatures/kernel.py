@@ -4,19 +4,31 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import contextvars
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from types import FrameType, TracebackType
-    from typing import Any, NoReturn, Self, TypeVar
-
-    import outcome
-
-    from .. import CancelScope as _CancelScope, Nursery as _Nursery
-    from ..abc import Clock, Instrument
-    from ..lowlevel import Abort, RaiseCancelT, RunStatistics, Task as _Task
-
-    T = TypeVar("T")
+    from ._names import (
+        Abort,
+        AbstractAsyncContextManager,
+        AbstractContextManager,
+        Any,
+        Awaitable,
+        Callable,
+        Clock,
+        Coroutine,
+        FrameType,
+        Instrument,
+        Iterable,
+        Iterator,
+        NoReturn,
+        RaiseCancelT,
+        RunStatistics,
+        Self,
+        T,
+        TracebackType,
+        _CancelScope,
+        _Nursery,
+        _Task,
+        contextvars,
+        outcome,
+    )
 
 __all__ = [
     "CancelScope",

@@ -18,14 +18,15 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Callable, Iterable
-    from typing import Any, TypeAlias, TypeVar
-
-    from .._file_io import _HasFileNo
-    from ..socket import SocketType
-
-    AddressFormat: TypeAlias = Any
-    T = TypeVar("T")
+    from ._names import (
+        AddressFormat,
+        Buffer,
+        Callable,
+        Iterable,
+        SocketType,
+        T,
+        _HasFileNo,
+    )
 
 
 async def wait_readable(fd: int | _HasFileNo) -> None:

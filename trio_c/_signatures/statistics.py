@@ -4,8 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .. import LockStatistics as _LockStatistics
-    from ..lowlevel import Task
+    from ._names import Task, _LockStatistics
 
 __all__ = [
     "CapacityLimiterStatistics",

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Protocol, Self, TypeVar
-
-    from .. import (
+    from ._names import (
         CapacityLimiterStatistics,
         ConditionStatistics,
         EventStatistics,
         Lock,
         LockStatistics,
-    )
-    from ..lowlevel import (
         ParkingLotStatistics,
+        Self,
+        T,
         Task,
+        TracebackType,
         UnboundedQueueStatistics,
+        _HasAcquireRelease,
     )
-
-    T = TypeVar("T")
-
-    class _HasAcquireRelease(Protocol):
-        async def acquire(self) -> object: ...
-
-        def release(self) -> object: ...
 
 
 __all__ = [

@@ -6,23 +6,20 @@ from .._core import _local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from types import FrameType
-    from typing import Any, Protocol, TypeVar
-
-    import outcome
-
-    from .. import CapacityLimiter
-    from ..abc import Instrument
-    from ..lowlevel import RunVarToken, TrioToken as _TrioToken
-
-    T = TypeVar("T")
-    CallT = TypeVar("CallT", bound=Callable[..., Any])
-
-    class _Limiter(Protocol):
-        async def acquire_on_behalf_of(self, borrower: object, /) -> object: ...
-
-        def release_on_behalf_of(self, borrower: object, /) -> object: ...
+    from ._names import (
+        Any,
+        Awaitable,
+        Callable,
+        CallT,
+        CapacityLimiter,
+        FrameType,
+        Instrument,
+        RunVarToken,
+        T,
+        _Limiter,
+        _TrioToken,
+        outcome,
+    )
 
 
 _NoValue: Any = _local._NoValue
