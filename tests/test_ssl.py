@@ -546,13 +546,16 @@ async def test_receiving_out_of_memory(pair):
         except MemoryError:
             testcapi.remove_mem_hooks()
             failures += 1
+            if client._drained and client._state == 0:
+                # It had succeeded, and the interpreter could not hand it over.
+                continue
             with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(5):
                 assert await client.receive_some() == bytes(100)
         finally:
             testcapi.remove_mem_hooks()
-        # Nobody is taken to use it any more.
-        client._claim()
-        await close(client, server)
+            # Nobody is taken to use it any more.
+            client._claim()
+            await close(client, server)
     assert failures
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     PathT = TypeVar("PathT", bound="Path")
-    R = TypeVar("R")
+    ResultT = TypeVar("ResultT")
     T = TypeVar("T")
 
 
@@ -88,15 +88,15 @@ def _documented_name(function: Callable[..., object]) -> str:
 
 def _async_method(
     fn: Callable[Concatenate[pathlib.Path, P], T],
-    convert: Callable[[PathT, T], R],
-) -> Callable[Concatenate[PathT, P], Awaitable[R]]:
+    convert: Callable[[PathT, T], ResultT],
+) -> Callable[Concatenate[PathT, P], Awaitable[ResultT]]:
     """The async version of a method of `pathlib.Path`.
 
     ``convert(path, result)`` is what it gives, also called in the thread.
     """
 
     @_wraps_async(fn)
-    def work(path: PathT, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def work(path: PathT, /, *args: P.args, **kwargs: P.kwargs) -> ResultT:
         result = fn(path._wrapped_cls(path), *args, **kwargs)
         return convert(path, result)
 

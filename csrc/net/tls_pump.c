@@ -161,8 +161,8 @@ pump_lost(TlsObject *stream)
     stream->lost = 1;
 }
 
-/* The task that waits for its turn to send gives up. What it has read is for
-   the next one. */
+/* The operation ends without its result: it was cancelled as it waited for its
+   turn to send, for example. What it has read is for the next one. */
 static void
 pump_put_back(AwaitableObject *self)
 {
@@ -456,7 +456,6 @@ pump_attempt(AwaitableObject *self, PyObject **result)
     if (outcome != TC_TLS_DRAINED || stream->backlog) {
         after = tc_tls_pending(stream, stream->outgoing);
         if (after < 0) {
-            pump_put_back(self);
             return TC_ERROR;
         }
     }
@@ -603,7 +602,6 @@ pump_continue(AwaitableObject *self, tc_step step, PyObject **result)
         return step == TC_ERROR ? step : pump_finish(self, result);
     case PUMP_SEND_TURN:
         if (step == TC_ERROR) {
-            pump_put_back(self);
             return step;
         }
         return pump_take_turn(self, result);
@@ -630,6 +628,9 @@ pump_run(AwaitableObject *self, int next, PyObject **result)
                                             TC_DELEGATE_AS_CALLER, result);
             next = pump_continue(self, step, result);
         }
+    }
+    if (next == TC_ERROR) {
+        pump_put_back(self);
     }
     if (next != TC_YIELD) {
         pump_release_all(self);
@@ -687,9 +688,7 @@ pump_drop(AwaitableObject *self)
     if (self->flags & CLAIM_SEND && self->phase == PUMP_SENDING) {
         pump_lost((TlsObject *)self->owner);
     }
-    if (self->phase == PUMP_SEND_TURN) {
-        pump_put_back(self);
-    }
+    pump_put_back(self);
     pump_release_all(self);
 }
 
