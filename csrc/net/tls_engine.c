@@ -255,7 +255,9 @@ read_together(TlsObject *self, PyObject *first, Py_ssize_t received,
     size = Py_MIN(size, have + received);
     PyObject *data = PyBytes_FromStringAndSize(NULL, size);
     if (data == NULL) {
-        Py_XDECREF(first);
+        if (first != NULL) {
+            tc_tls_put_back(self, first);
+        }
         return TC_TLS_ERROR;
     }
     char *buffer = PyBytes_AS_STRING(data);
