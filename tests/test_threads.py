@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 import weakref
 from functools import partial
@@ -353,6 +354,31 @@ def test_abandoned_function_asks_a_run_that_has_ended():
     asked.set()
     assert finished.wait(30)
     assert answers == ["run() has exited"] * 2
+
+
+def test_limiter_does_not_keep_the_run_of_an_abandoned_function():
+    limiter = trio_c.CapacityLimiter(2)
+    release = threading.Event()
+
+    async def main():
+        with trio_c.CancelScope() as scope:
+            lowlevel.current_trio_token().run_sync_soon(scope.cancel)
+            await to_thread.run_sync(
+                release.wait, abandon_on_cancel=True, limiter=limiter
+            )
+        return weakref.ref(lowlevel.current_trio_token())
+
+    runs_token = trio_c.run(main)
+    release.set()
+    for _ in range(1000):
+        gc.collect()
+        if runs_token() is None:
+            break
+        time.sleep(0.01)
+    assert runs_token() is None
+    # As with upstream, nobody has given the token back: the run is over.
+    assert limiter.borrowed_tokens == 1
+
 
 
 @trio_test

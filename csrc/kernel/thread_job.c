@@ -106,11 +106,18 @@ tc_thread_job_deliver(ThreadJobObject *self)
 {
     if (tc_entry_queue_push_native(self->token->queue, &job_report_job,
                                    (PyObject *)self) < 0) {
-        /* The run is over; nobody wants to know. */
+        /* The run is over; nobody wants to know. A limiter that outlives it
+           still has the job as a borrower, so let go of what the job has. */
         if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {
             return -1;
         }
         PyErr_Clear();
+        tc_thread_job_forget(self);
+        Py_CLEAR(self->value);
+        Py_CLEAR(self->error);
+        Py_CLEAR(self->token);
+        atomic_store(&self->cancel, NULL);
+        Py_CLEAR(self->cancels);
     }
     return 0;
 }
