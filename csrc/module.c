@@ -9,6 +9,7 @@
 #include "glue/awaitable.h"
 #include "glue/errors.h"
 #include "glue/function.h"
+#include "glue/lazy_module.h"
 #include "glue/types.h"
 #include "kernel/cancel.h"
 #include "kernel/clock.h"
@@ -269,6 +270,7 @@ module_exec(PyObject *module)
         tc_function_register,
         tc_awaitable_register,
         tc_types_register,
+        tc_lazy_module_register,
         /* kernel */
         tc_gil_register,
         tc_context_register,

@@ -36,6 +36,10 @@ def attach(
         if source is not None:
             value = getattr(_import(source), name)
             _publish(module, sources)
+            if native := sys.modules.get("trio_c._native"):
+                # The interpreter does not speed up modules that have a
+                # __getattr__; this class does.
+                module.__class__ = native._LazyModule
             return namespace.setdefault(name, value)
         if name in submodules or (name[:1] == "_" and name[:2] != "__"):
             qualified = f"{package}.{name}"

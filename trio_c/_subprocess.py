@@ -1,22 +1,21 @@
 """Child processes: starting, talking to, waiting for and stopping them.
 
 Starting is the standard library's work: a :class:`Process` is a handle around
-a :class:`subprocess.Popen` that has been given descriptors only.
+a :class:`subprocess.Popen` that has been given descriptors only. `subprocess`
+itself, which takes long to load, is imported by who starts a process.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import threading
-import warnings
 from functools import partial
 from io import FileIO
 
 import trio_c as trio
 
 from ._highlevel_generic import StapledStream
+from ._native import enable_ki_protection
 from ._subprocess_platform import (
     create_pipe_from_child_output,
     create_pipe_to_child_stdin,
@@ -28,6 +27,7 @@ from ._util import NoPublicConstructor, final
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    import subprocess
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import (
         Final,
@@ -263,46 +263,17 @@ def _starts_at_once(options: Mapping[str, object]) -> bool:
     Where Popen uses vfork(2), the interpreter stands still until the child
     runs its program, in whatever thread that happens; and then Popen is done.
     """
+    import subprocess
+
     # Since 3.14, there is no switch any more.
     if sys.platform != "linux" or not getattr(subprocess, "_USE_VFORK", True):
         return False
     return all(options.get(name) is None for name in _SLOW_OPTIONS)
 
 
-# Popen waits until nobody has its pipe to the child any more. The copy in a
-# process that some other thread forks at the moment would have the loop wait for
-# that one's end, so the other thread waits until the child has been started.
-_no_fork = threading.RLock()
-
-
-def _before_fork() -> None:
-    # Whoever forks may have locks of others, and must not wait for ever.
-    _no_fork.acquire(timeout=1)
-
-
-def _after_fork() -> None:
-    try:
-        _no_fork.release()
-    except RuntimeError:
-        pass  # it took too long
-
-
-def _after_fork_in_child() -> None:
-    global _no_fork
-    _no_fork = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork,
-        after_in_child=_after_fork_in_child,
-    )
-
-
 # Ctrl-C waits for the next checkpoint. A process that was started, and a
 # descriptor, always have somebody who knows of them.
-@trio.lowlevel.enable_ki_protection
+@enable_ki_protection
 async def _open_process(
     command: StrOrBytesPath | Sequence[StrOrBytesPath],
     *,
@@ -339,6 +310,10 @@ async def _open_process(
       OSError: the program could not be started: it does not exist, is not
           executable, and so on. No descriptor stays open.
     """
+    import subprocess
+
+    from ._subprocess_platform import forks
+
     _check_command(command, options)
     # Also says so if this is no run.
     await trio.lowlevel.checkpoint_if_cancelled()
@@ -366,7 +341,7 @@ async def _open_process(
             **options,
         )
         if at_once:
-            with _no_fork:
+            with forks.no_fork:
                 popen = start()
         else:
             popen = await trio.to_thread.run_sync(start)
@@ -383,6 +358,8 @@ async def _posix_deliver_cancel(process: Process) -> None:
     try:
         process.terminate()
         await trio.sleep(5)
+        import warnings
+
         warnings.warn(
             RuntimeWarning(
                 f"process {process!r} ignored SIGTERM for 5 seconds. (Maybe you"
@@ -392,6 +369,8 @@ async def _posix_deliver_cancel(process: Process) -> None:
         )
         process.kill()
     except OSError as exc:
+        import warnings
+
         warnings.warn(
             RuntimeWarning(
                 f"tried to kill process {process!r}, but failed with: {exc!r}"
@@ -416,6 +395,8 @@ async def _collect(stream: ReceiveStream, chunks: list[bytes | bytearray]) -> No
 
 def _refuse_pipes(stdin: object, options: Mapping[str, object]) -> None:
     """Pipes to nobody: nothing can get at the Process object."""
+    import subprocess
+
     advice = {
         "stdin": "; use nursery.start or pass the data you want to write directly"
     }
@@ -433,13 +414,15 @@ def _refuse_pipes(stdin: object, options: Mapping[str, object]) -> None:
 
 def _capture(name: str, wanted: bool, options: dict[str, object]) -> None:
     if wanted:
+        import subprocess
+
         if name in options:
             raise ValueError(f"can't specify both {name} and capture_{name}")
         options[name] = subprocess.PIPE
 
 
 # As for _open_process. Ctrl-C comes while it waits, and stops the process.
-@trio.lowlevel.enable_ki_protection
+@enable_ki_protection
 async def _run_process(
     command: StrOrBytesPath | Sequence[StrOrBytesPath],
     *,
@@ -489,6 +472,8 @@ async def _run_process(
     Errors while the process runs, of `deliver_cancel` for one, come in an
     exception group.
     """
+    import subprocess
+
     if isinstance(stdin, str):
         raise UnicodeError("process stdin must be bytes, not str")
     if task_status is trio.TASK_STATUS_IGNORED:

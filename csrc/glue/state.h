@@ -14,6 +14,7 @@ struct AwaitableObject;
 
 /* Heap types, owned. */
 #define TC_STATE_TYPES(X)                                                   \
+    X(LazyModuleType)                                                       \
     X(FunctionType)                                                         \
     X(AwaitableType)                                                        \
     X(StatisticsType)      /* base of the *Statistics value classes */      \
