@@ -7,6 +7,7 @@
 #   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
+#   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
 #   make build      build and install into the environment only
 #   make lint       the rules that programs can check
 #   make clean      remove everything that was built
@@ -20,7 +21,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .PHONY: demo build test test-c test-native test-upstream types lint clean \
-	test-ecosystem test-suites
+	test-ecosystem test-suites bench
 
 demo:
 	rm -rf build/demo
@@ -60,6 +61,11 @@ test-ecosystem:
 
 test-suites:
 	$(PYTHON) tests/ecosystem/run.py suites $(ARGS)
+
+bench:
+	$(MAKE) --no-print-directory build VENV=build/bench
+	build/bench/bin/python benchmarks/peers.py
+	build/bench/bin/python benchmarks/run.py $(ARGS)
 
 lint: $(BIN)/python
 	$(PIP) install -r tools/requirements.txt
