@@ -166,4 +166,4 @@ def load(port: int, mode: str, **arguments: float) -> dict[str, float]:
 def times(quick: bool) -> dict[str, float]:
     if quick:
         return {"warmup": 0.1, "seconds": 0.2}
-    return {"warmup": 0.5, "seconds": 2.0}
+    return {"warmup": 0.5, "seconds": 1.5}
