@@ -46,8 +46,9 @@ class Failed(Exception):
     """A workload that failed; with what it said."""
 
     def __init__(self, stderr: str) -> None:
-        lines = stderr.strip().splitlines() or ["failed without a word"]
-        super().__init__(lines[-1].strip())
+        lines = [x.strip(" |+-") for x in stderr.splitlines()]
+        words = [x for x in lines if x] or ["failed without a word"]
+        super().__init__(words[-1])
         self.stderr = stderr
 
 

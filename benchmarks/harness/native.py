@@ -24,7 +24,7 @@ COMMON = "-std=c11 -O2 -DNDEBUG -Wall -Wextra -Wshadow -Werror".split()
 
 
 class Target(NamedTuple):
-    source: str
+    sources: str  # separated by blanks; headers, too
     flags: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     extension: bool = False
@@ -35,7 +35,7 @@ TARGETS = {
     "loadgen_tls": Target("loadgen.c", ("-DWITH_TLS",), ("-lssl", "-lcrypto")),
     "cserver": Target("cserver.c"),
     "cserver_tls": Target("cserver.c", ("-DWITH_TLS",), ("-lssl", "-lcrypto")),
-    "floor_ext": Target("floor.c", extension=True),
+    "floor_ext": Target("floor.c floor_sync.c floor_net.c floor.h", extension=True),
 }
 
 
@@ -46,22 +46,25 @@ class BuildError(Exception):
 def build(name: str) -> Path:
     """The path of a helper. Raises BuildError."""
     target = TARGETS[name]
-    source = SOURCES / target.source
+    sources = [SOURCES / name for name in target.sources.split()]
     flags = [*COMMON, *target.flags]
     if target.extension:
         # By ABI, not by version: debug builds differ too.
         output = BUILT / (name + sysconfig.get_config_var("EXT_SUFFIX"))
         include = sysconfig.get_paths()["include"]
-        flags += ["-fPIC", "-shared", "-fno-strict-aliasing", f"-isystem{include}"]
+        flags += ["-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing"]
+        flags.append(f"-isystem{include}")
     else:
         output = BUILT / name
-    if output.exists() and output.stat().st_mtime >= source.stat().st_mtime:
+    newest = max(source.stat().st_mtime for source in sources)
+    if output.exists() and output.stat().st_mtime >= newest:
         return output
     BUILT.mkdir(parents=True, exist_ok=True)
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory(dir=BUILT) as directory:
         fresh = Path(directory, output.name)
-        command = [*compiler, *flags, str(source), "-o", str(fresh)]
+        command = [*compiler, *flags, "-o", str(fresh)]
+        command += [str(source) for source in sources if source.suffix == ".c"]
         try:
             result = subprocess.run(
                 [*command, *target.libraries], stderr=subprocess.PIPE, text=True

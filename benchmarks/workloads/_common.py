@@ -151,9 +151,10 @@ async def cost(body: Body, batch: int, scale: Scale) -> float:
         if took > wanted / 4:
             break
         n *= 4
-    n = max(1, round(n * wanted / took / batch)) * batch
     samples = []
-    for _ in range(SAMPLES):
+    number = SAMPLES if took < 2 * scale.seconds else 1  # a batch can take seconds
+    n = max(1, round(n * wanted / took / batch)) * batch
+    for _ in range(number):
         began = time.process_time_ns()
         await body(n)
         samples.append((time.process_time_ns() - began) / n)

@@ -37,12 +37,12 @@ async def a_thousand_tasks(n, depth):
             group.create_task(at_depth(depth, checkpoints, n // 1000))
 
 
-@cases("checkpoint-1000-1", batch=50_000)
+@cases("checkpoint-1000-1", batch=200_000)
 async def checkpoint_1000_1(n):
     await a_thousand_tasks(n, 1)
 
 
-@cases("checkpoint-1000-10", batch=50_000)
+@cases("checkpoint-1000-10", batch=200_000)
 async def checkpoint_1000_10(n):
     await a_thousand_tasks(n, 10)
 

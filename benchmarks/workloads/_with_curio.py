@@ -34,12 +34,12 @@ async def a_thousand_tasks(curio, n, depth):
             await group.spawn(at_depth, depth, checkpoints, curio, n // 1000)
 
 
-@cases("checkpoint-1000-1", batch=50_000)
+@cases("checkpoint-1000-1", batch=200_000)
 async def checkpoint_1000_1(curio, n):
     await a_thousand_tasks(curio, n, 1)
 
 
-@cases("checkpoint-1000-10", batch=50_000)
+@cases("checkpoint-1000-10", batch=200_000)
 async def checkpoint_1000_10(curio, n):
     await a_thousand_tasks(curio, n, 10)
 

@@ -34,12 +34,12 @@ async def a_thousand_tasks(floor, n, depth):
             nursery.start_soon(at_depth, depth, checkpoints, floor, n // 1000)
 
 
-@cases("checkpoint-1000-1", batch=50_000)
+@cases("checkpoint-1000-1", batch=200_000)
 async def checkpoint_1000_1(floor, n):
     await a_thousand_tasks(floor, n, 1)
 
 
-@cases("checkpoint-1000-10", batch=50_000)
+@cases("checkpoint-1000-10", batch=200_000)
 async def checkpoint_1000_10(floor, n):
     await a_thousand_tasks(floor, n, 10)
 

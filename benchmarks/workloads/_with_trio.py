@@ -49,12 +49,12 @@ async def a_thousand_tasks(trio, n, depth):
 
 
 # Spawning a thousand tasks must not show.
-@cases("checkpoint-1000-1", batch=50_000)
+@cases("checkpoint-1000-1", batch=200_000)
 async def checkpoint_1000_1(trio, n):
     await a_thousand_tasks(trio, n, 1)
 
 
-@cases("checkpoint-1000-10", batch=50_000)
+@cases("checkpoint-1000-10", batch=200_000)
 async def checkpoint_1000_10(trio, n):
     await a_thousand_tasks(trio, n, 10)
 
@@ -160,6 +160,12 @@ async def fail_after_event(trio, n):
             other = trio.Event()
 
 
+async def all_have_begun(trio):
+    """The order within a pass is random: only after a second one, they have."""
+    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()
+
+
 @cases("cancel-1000", batch=1000)
 async def cancel_1000(trio, n):
     """Spawn, let them all get to sleep, cancel, join."""
@@ -167,13 +173,18 @@ async def cancel_1000(trio, n):
         async with trio.open_nursery() as nursery:
             for _ in range(1000):
                 nursery.start_soon(trio.sleep_forever)
-            await trio.lowlevel.checkpoint()
+            await all_have_begun(trio)
             nursery.cancel_scope.cancel()
 
 
 def delays(count):
-    """Seconds to sleep, all different, in no order."""
-    return [0.001 + i * 7919 % count * 1e-6 for i in range(count)]
+    """Seconds to sleep, all different, in no order.
+
+    Long enough that the first does not end before the last begins, for any of
+    the contestants: so many timers are there at once.
+    """
+    least = min(count * 20e-6, 2)
+    return [least + i * 7919 % count * 1e-6 for i in range(count)]
 
 
 @cases("timers-1000", batch=1000)
