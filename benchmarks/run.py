@@ -1,7 +1,7 @@
 """trio_c beside trio, asyncio, uvloop, rloop, curio and the floor.
 
     python benchmarks/run.py [--quick] [--only PATTERN]... [--json FILE]
-    python benchmarks/run.py --render FILE [FILE]...
+    python benchmarks/run.py --render FILE [FILE]... [--publish]
 
 `make bench ARGS="..."` does it in an environment of its own. Measures every
 case of every file in workloads/ in rounds, each contestant of a case after the
@@ -59,6 +59,11 @@ def parse() -> argparse.Namespace:
         help="measure nothing; tables and charts of these (later ones replace "
         "cases of earlier ones)",
     )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="put tables and charts into docs/performance.md, between its marks",
+    )
     return parser.parse_args()
 
 
@@ -112,6 +117,19 @@ def measure(args: argparse.Namespace) -> Results:
     return results
 
 
+def publish(results: Results) -> None:
+    page = ROOT / "docs" / "performance.md"
+    page.write_text(report.into(page.read_text(), results))
+    draw(results, page.with_suffix(""))
+    say(f"published in {page} and {page.with_suffix('')}")
+
+
+def draw(results: Results, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, svg in charts.charts(results).items():
+        (directory / f"{name}.svg").write_text(svg)
+
+
 def main() -> None:
     args = parse()
     if args.list:
@@ -130,9 +148,10 @@ def main() -> None:
     text = report.report(results)
     (where / "tables.md").write_text(text)
     print(text)
-    for name, svg in charts.charts(results).items():
-        (where / f"{name}.svg").write_text(svg)
+    draw(results, where)
     say(f"tables and charts are in {where}")
+    if args.publish:
+        publish(results)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What importing the package, and using a part of it, loads.
 
 How long an import takes depends on the machine; what it loads does not.
-benchmarks/startup.py has the times.
+`benchmarks/workloads/startup.py` has the times.
 """
 
 from __future__ import annotations

@@ -380,7 +380,6 @@ def test_limiter_does_not_keep_the_run_of_an_abandoned_function():
     assert limiter.borrowed_tokens == 1
 
 
-
 @trio_test
 async def test_call_that_is_closed_by_hand():
     """Whoever drives a coroutine may drop it, thread or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -22,6 +23,8 @@ UNITS = {
     "ms": "CPU ms",
     "mb": "MB",
     "syscalls": "system calls",
+    "frames": "frames of the library",
+    "garbage": "objects",
 }
 MORE_IS_BETTER = {"rate"}
 WITHOUT_POLL = "_without_poll"
@@ -147,8 +150,6 @@ def section_table(results: Results, section: Section) -> list[str]:
         for which, met in verdicts.items()
     ]
     return [
-        f"### {section.title}",
-        "",
         f"{UNITS.get(usual, usual)}; {', '.join(counted)}.",
         "",
         *markdown_table(head, lines),
@@ -158,15 +159,15 @@ def section_table(results: Results, section: Section) -> list[str]:
     ]
 
 
-def other_tables(results: Results) -> list[str]:
-    """What was measured and is no row with a target, by file and metric."""
+def other_tables(results: Results) -> dict[str, list[str]]:
+    """What was measured and is no row with a target: {file: its tables}."""
     with_targets = {(r.file, r.case, r.metric) for s in SECTIONS for r in s.rows}
     rest: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file, case, metric in results.metrics():
         if (file, case, metric) not in with_targets:
             if not metric.endswith(WITHOUT_POLL):
                 rest[file, metric].append(case)
-    lines = []
+    tables = defaultdict(list)
     for (file, metric), cases in rest.items():
         notes = Footnotes()
         names = columns(results, [(file, case) for case in cases])
@@ -178,15 +179,14 @@ def other_tables(results: Results) -> list[str]:
             ]
             for case in cases
         ]
-        lines += [
-            f"### {file}: {UNITS.get(metric, metric)}",
-            "",
-            *markdown_table(["", *names, "× trio"], rows),
+        head = [f"{file}: {UNITS.get(metric, metric)}", *names, "× trio"]
+        tables[file] += [
+            *markdown_table(head, rows),
             "",
             *[f"{line}  " for line in notes.lines()],
             "",
         ]
-    return lines
+    return tables
 
 
 def about(results: Results) -> list[str]:
@@ -213,9 +213,40 @@ def about(results: Results) -> list[str]:
     return lines
 
 
-def report(results: Results) -> str:
-    lines = about(results)
+def parts(results: Results) -> dict[str, tuple[str, list[str]]]:
+    """{name: (title, lines)}: all that there is to say, in parts."""
+    found = {"about": ("Measured", about(results))}
     for section in SECTIONS:
-        lines += section_table(results, section)
-    lines += other_tables(results)
+        if lines := section_table(results, section):
+            found[section.name] = section.title, lines
+    for file, lines in other_tables(results).items():
+        found[f"more-{file}"] = f"More: {file}", lines
+    return found
+
+
+def report(results: Results) -> str:
+    lines = []
+    for title, content in parts(results).values():
+        lines += [f"### {title}", "", *content]
     return "\n".join(lines).rstrip() + "\n"
+
+
+# <!-- bench: primitives --> and everything up to <!-- end -->
+BLOCK = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def into(text: str, results: Results) -> str:
+    """A page with the parts put between its marks.
+
+    A part that was not measured leaves what is there.
+    """
+    found = parts(results)
+
+    def replace(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        if name not in found:
+            return match[0]
+        content = "\n".join(found[name][1]).strip()
+        return f"{begin}\n{content}\n\n{end}"
+
+    return BLOCK.sub(replace, text)

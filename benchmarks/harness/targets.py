@@ -247,6 +247,16 @@ COUNTS = Section(
             (),
             (at_most(2.15),),
         ),
+        *(
+            Row(label, "counts", case, metric, (), (at_most(0),))
+            for label, case, metric in (
+                ("Python frames per checkpoint", "frames-checkpoint", "frames"),
+                ("Python frames per message", "frames-message", "frames"),
+                ("cyclic garbage per nursery", "garbage-nursery", "garbage"),
+                ("cyclic garbage per cancelled task", "garbage-cancel", "garbage"),
+                ("cyclic garbage per message", "garbage-message", "garbage"),
+            )
+        ),
     ),
 )
 

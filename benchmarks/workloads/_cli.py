@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping
 Cases = Mapping[str, Mapping[str, str | None]]
 
 
+CANNOT_MEASURE = 3  # the status, then
+
+
 class CannotMeasure(Exception):
     """Something is missing on this machine; says what."""
 
@@ -35,5 +38,6 @@ def main(cases: Cases, measure: Callable[[str, str, bool], dict[str, float]]) ->
     try:
         result = measure(options.case, options.contestant, options.quick)
     except CannotMeasure as exc:
-        sys.exit(f"{options.case}, {options.contestant}: {exc}")
+        print(f"{options.case}, {options.contestant}: {exc}", file=sys.stderr)
+        sys.exit(CANNOT_MEASURE)
     print(json.dumps(result))

@@ -27,9 +27,7 @@ def measure(case: str, contestant: str, quick: bool) -> dict[str, float]:
             f"than {limit} are allowed (ulimit -Hn)"
         )
     with echo_server(contestant, "tcp") as (port, pid):
-        return load(
-            port, "tcp", pid=pid, connections=BUSY, idle=idle, **times(quick)
-        )
+        return load(port, "tcp", pid=pid, connections=BUSY, idle=idle, **times(quick))
 
 
 if __name__ == "__main__":
