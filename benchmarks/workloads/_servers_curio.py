@@ -9,17 +9,12 @@ tls.
 from __future__ import annotations
 
 import argparse
-import multiprocessing.connection
 import ssl
 
-# curio 1.6 imports names that Python 3.12 removed, and does not use them here.
-for name in ("CHALLENGE", "WELCOME", "FAILURE"):
-    vars(multiprocessing.connection).setdefault(name, None)
-vars(ssl).setdefault("wrap_socket", None)
+import _common
 
-import curio  # noqa: E402
-from curio import socket  # noqa: E402
-from curio.network import run_server, tcp_server_socket  # noqa: E402
+curio = _common.import_curio()
+network, socket = curio.network, curio.socket
 
 SIZE = 65536
 BACKLOG = 1024
@@ -53,10 +48,10 @@ async def main(mode: str, certificate: str | None) -> None:
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-    server = tcp_server_socket("127.0.0.1", 0, backlog=BACKLOG)
+    server = network.tcp_server_socket("127.0.0.1", 0, backlog=BACKLOG)
     print(server.getsockname()[1], flush=True)
     handler = answer if mode == "connect" else echo
-    await run_server(server, handler, ssl=context)
+    await network.run_server(server, handler, ssl=context)
 
 
 if __name__ == "__main__":
