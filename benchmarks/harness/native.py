@@ -39,12 +39,20 @@ TARGETS = {
 }
 
 
+# What a compiler says, and what it means.
+MISSING = {
+    "openssl/": "OpenSSL's headers (Debian: libssl-dev)",
+    "-lssl": "OpenSSL's libraries (Debian: libssl-dev)",
+    "Python.h": "CPython's headers (Debian: python3-dev)",
+}
+
+
 class BuildError(Exception):
-    """A helper cannot be built here; says what is missing."""
+    """A helper cannot be built on this machine; says what it needs."""
 
 
 def build(name: str) -> Path:
-    """The path of a helper. Raises BuildError."""
+    """The path of a helper. Raises BuildError where something is missing."""
     target = TARGETS[name]
     sources = [SOURCES / name for name in target.sources.split()]
     flags = [*COMMON, *target.flags]
@@ -72,10 +80,10 @@ def build(name: str) -> Path:
         except FileNotFoundError:
             raise BuildError(f"{name}: no C compiler ({compiler[0]})") from None
         if result.returncode != 0:
-            why = result.stderr
-            if "openssl/" in why or "-lssl" in why:
-                why = "it needs OpenSSL's headers (Debian: libssl-dev)"
-            raise BuildError(f"{name} cannot be built: {why}")
+            for hint, missing in MISSING.items():
+                if hint in result.stderr:
+                    raise BuildError(f"{name} needs {missing}")
+            raise RuntimeError(f"{name} cannot be compiled:\n{result.stderr}")
         # In one step: others may be running the old one, or building too.
         fresh.replace(output)
     return output

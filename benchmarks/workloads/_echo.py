@@ -129,7 +129,7 @@ def echo_server(
             if not line:
                 server.wait(PATIENCE)
                 errors.seek(0)
-                raise CannotMeasure(f"the server did not start:\n{errors.read()}")
+                raise RuntimeError(f"the server did not start:\n{errors.read()}")
             yield int(line), server.pid
         finally:
             server.terminate()
@@ -158,9 +158,9 @@ def load(
     except subprocess.TimeoutExpired:
         client.kill()
         client.communicate()
-        raise CannotMeasure("the load generator does not end") from None
+        raise RuntimeError("the load generator does not end") from None
     if client.returncode != 0:
-        raise CannotMeasure(errors.strip() or "the load generator failed")
+        raise RuntimeError(errors.strip() or "the load generator failed")
     return json.loads(output)
 
 
