@@ -8,6 +8,7 @@
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
+#   make instructions   count those of hot paths, and make that their limits
 #   make build      build and install into the environment only
 #   make lint       the rules that programs can check
 #   make clean      remove everything that was built
@@ -21,7 +22,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .PHONY: demo build test test-c test-native test-upstream types lint clean \
-	test-ecosystem test-suites bench
+	test-ecosystem test-suites bench instructions
 
 demo:
 	rm -rf build/demo
@@ -47,6 +48,11 @@ test-upstream: build
 
 test-c:
 	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests
+
+# For the version of PYTHON. Needs valgrind.
+instructions: build
+	$(PIP) install -r tests/requirements.txt
+	$(BIN)/python tests/_instructions.py --write
 
 # In an environment of its own, since it needs the real Trio to compare with.
 types:

@@ -72,9 +72,13 @@ async def operation(warm_up, rounds, begin, end):
 
 
 def perform(
-    operation: Operation, begin: Callable[[], object], end: Callable[[], object]
+    operation: Operation,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    warm_up: int = WARM_UP,
+    rounds: int = ROUNDS,
 ) -> None:
-    """Run it: a warm-up, then ROUNDS rounds between `begin()` and `end()`."""
+    """Run it: a warm-up, then the rounds between `begin()` and `end()`."""
     namespace = {
         "_socket": __import__("_socket"),
         "checkpoint": trio.lowlevel.checkpoint,
@@ -93,7 +97,7 @@ def perform(
     exec(compile(source, SOURCE, "exec"), namespace)
     with ExitStack() as stack:
         namespace["opened"] = stack.enter_context
-        trio.run(namespace["operation"], WARM_UP, ROUNDS, begin, end)
+        trio.run(namespace["operation"], warm_up, rounds, begin, end)
 
 
 def _indented(source: str, spaces: int) -> str:
@@ -107,6 +111,9 @@ STARTER = "async def starter(task_status): task_status.started()"
 LATE_STARTER = STARTER + "; await checkpoint()"
 CANCELLER = "async def canceller(): scope.cancel()"
 SETTER = "async def setter(): event.set()"
+DEEP = """
+async def deep(frames):
+    await (deep(frames - 1) if frames else checkpoint())"""
 EVENTS = "ping, pong = [trio.Event()], [trio.Event()]"
 LOTS = "ping, pong = lowlevel.ParkingLot(), lowlevel.ParkingLot()"
 CHANNEL = "send, receive = trio.open_memory_channel({})"
@@ -154,6 +161,9 @@ WORKER = "await trio.to_thread.run_sync(sys.setprofile, sys.getprofile())"
 def _kernel() -> Iterator[Operation]:
     low = "await lowlevel."
     yield Operation("checkpoint", "await checkpoint()")
+    deep = "await deep(9)"
+    yield Operation("checkpoint, deep", deep, DEEP)
+    yield Operation("checkpoint, beside", "await checkpoint()", DEEP, beside=deep)
     yield Operation("cancel_shielded_checkpoint", low + "cancel_shielded_checkpoint()")
     yield Operation("checkpoint_if_cancelled", low + "checkpoint_if_cancelled()")
     yield Operation(
@@ -165,6 +175,13 @@ def _kernel() -> Iterator[Operation]:
     opened = "async with trio.open_nursery() as inner: "
     yield Operation("nursery, no child", opened + "pass")
     yield Operation("nursery, child", opened + "inner.start_soon(child)", CHILD)
+    many = opened + "\n    for _ in range(20): inner.start_soon({})"
+    yield Operation("nursery, children", many.format("child"), CHILD)
+    yield Operation(
+        "nursery, children cancelled",
+        many.format("trio.sleep_forever")
+        + "\n    await checkpoint(); inner.cancel_scope.cancel()",
+    )
     yield Operation(
         "nursery, cancelled",
         opened + "inner.start_soon(trio.sleep_forever); inner.cancel_scope.cancel()",
@@ -180,6 +197,8 @@ def _scopes() -> Iterator[Operation]:
         "CancelScope, deadline",
         "with trio.CancelScope(deadline=trio.current_time() + 9): await checkpoint()",
     )
+    five = ", ".join(f"trio.move_on_after({9 + i})" for i in range(5))
+    yield Operation("five scopes", f"with {five}: pass")
     yield Operation("CancelScope, cancel", "with trio.CancelScope() as s: s.cancel()")
     yield Operation(
         "CancelScope, cancelled",
@@ -214,6 +233,13 @@ def _scopes() -> Iterator[Operation]:
 def _time() -> Iterator[Operation]:
     yield Operation("sleep(0)", "await trio.sleep(0)")
     yield Operation("sleep", "await trio.sleep(1e-4)", calls={"wait": 1})
+    yield Operation(
+        "sleep, many",
+        "when = trio.current_time() + 1e-3\n"
+        "async with trio.open_nursery() as inner:\n"
+        "    for _ in range(20): inner.start_soon(trio.sleep_until, when)",
+        calls={"wait": 1},
+    )
     yield Operation("sleep_until, past", "await trio.sleep_until(0)")
     yield Operation(
         "sleep_until",

@@ -344,4 +344,4 @@ def test_system_calls_of_an_echo(
     if connections == 1:
         assert waits == messages + 1
     else:
-        assert waits <= 0.2 * messages
+        assert waits <= 0.1 * messages
