@@ -55,8 +55,14 @@ void tc_deadlines_fini(tc_deadlines *d);
 /* Register scope under scope->registered_deadline; take it out again. */
 void tc_deadlines_add(tc_deadlines *d, CancelScopeObject *scope);
 void tc_deadlines_remove(tc_deadlines *d, CancelScopeObject *scope);
+static inline int
+tc_deadlines_is_empty(const tc_deadlines *d)
+{
+    return tc_list_is_empty(&d->fresh) && tc_heap_size(&d->heap) == 0
+           && tc_heap_size(&d->timers) == 0;
+}
+
 /* Earliest deadline or +inf. -1 with MemoryError. */
-int tc_deadlines_is_empty(tc_deadlines *d);
 int tc_deadlines_next(tc_deadlines *d, double *when);
 /* Cancels what is due at `now`: 1 if any was, 0 if none, -1 on error. */
 int tc_deadlines_expire(tc_deadlines *d, double now);

@@ -113,9 +113,7 @@ tc_context_set_runner(RunnerObject *runner)
 void
 tc_context_set_task(TaskObject *task)
 {
-    TaskObject *old = tc_thread_slots.task;
-    tc_thread_slots.task = (TaskObject *)Py_XNewRef((PyObject *)task);
-    Py_XDECREF(old);
+    tc_context_put_task(&tc_thread_slots, task);
 }
 
 static PyObject *

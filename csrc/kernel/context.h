@@ -35,6 +35,18 @@ TaskObject *tc_context_need_task(tc_state *st);
 void tc_context_set_runner(RunnerObject *runner);
 void tc_context_set_task(TaskObject *task);
 
+/* The same for somebody who has the address of the thread's slots, which
+   stays what it is. */
+static inline void
+tc_context_put_task(tc_slots *slots, TaskObject *task)
+{
+    TaskObject *old = slots->task;
+    if (old != task) {
+        slots->task = (TaskObject *)Py_XNewRef((PyObject *)task);
+        Py_XDECREF((PyObject *)old);
+    }
+}
+
 int tc_context_register(tc_state *st);
 
 #endif

@@ -73,13 +73,6 @@ deadlines_flush(tc_deadlines *d)
 }
 
 int
-tc_deadlines_is_empty(tc_deadlines *d)
-{
-    return tc_list_is_empty(&d->fresh) && tc_heap_size(&d->heap) == 0
-           && tc_heap_size(&d->timers) == 0;
-}
-
-int
 tc_deadlines_next(tc_deadlines *d, double *when)
 {
     if (deadlines_flush(d) < 0) {

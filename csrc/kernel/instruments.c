@@ -298,12 +298,6 @@ tc_instruments_call(InstrumentsObject *self, tc_hook hook, PyObject *arg)
     return r;
 }
 
-int
-tc_instruments_any(InstrumentsObject *self)
-{
-    return PyDict_GET_SIZE(self->all) > 0;
-}
-
 /* --- Python face ------------------------------------------------------- */
 
 /* Parse the one argument and call `change` on it, Ctrl-C held off. */

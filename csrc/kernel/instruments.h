@@ -39,7 +39,11 @@ InstrumentsObject *tc_instruments_new(tc_state *st, PyObject *incoming);
 int tc_instruments_call(InstrumentsObject *instruments, tc_hook hook,
                         PyObject *arg);
 /* Is any instrument registered at all? */
-int tc_instruments_any(InstrumentsObject *instruments);
+static inline int
+tc_instruments_any(InstrumentsObject *instruments)
+{
+    return PyDict_GET_SIZE(instruments->all) > 0;
+}
 
 int tc_instruments_register(tc_state *st);
 

@@ -8,8 +8,8 @@
  *   another greenlet and come back later, or never.
  * - Every reference to a task, message or exception is dropped when its step
  *   is over.
- * - A pass that skips the poll (tc_loop_may_skip_poll) still sees every
- *   deadline and every entry-queue job.
+ * - A pass that skips the poll (polling.h) still sees every deadline and every
+ *   entry-queue job.
  */
 #include "loop.h"
 #include "../base/clock.h"
@@ -19,13 +19,12 @@
 #include "gil.h"
 #include "instruments.h"
 #include "io.h"
+#include "polling.h"
 #include "runner_close.h"
 #include "step.h"
 #include "trap.h"
 
 #define MAX_TIMEOUT 86400.0
-/* How long a busy loop may go without looking for I/O. */
-#define POLL_INTERVAL 50e-6
 
 enum { FRESH, WAITING, RUNNING, FINISHED };
 enum { NOT_PRIMED, PRIMED_IDLE, PRIMED_JUMP };
@@ -45,6 +44,7 @@ tc_loop_new(RunnerObject *runner, PyObject *async_fn, PyObject *args,
     self->cushion = 0.0;
     self->state = FRESH;
     self->primed = NOT_PRIMED;
+    self->clocked = 0;
     self->host_owns_wakeup_fd = host_owns_wakeup_fd;
     PyObject_GC_Track(self);
     return self;
@@ -132,19 +132,17 @@ loop_io_hook(RunnerObject *runner, tc_hook hook, double timeout)
     return r;
 }
 
-int
-tc_loop_may_skip_poll(LoopObject *self)
+/* The wait that the loop stopped at, if it is only a look at the kernel: may
+   it be left out? */
+static int
+loop_may_skip_poll(LoopObject *self)
 {
-    RunnerObject *runner = self->runner;
-    if (self->timeout != 0.0 || runner->n_ready == 0
-        || !runner->native_clock || runner->is_guest
-        || runner->st->deterministic
-        || tc_instruments_any(runner->instruments)
-        || !tc_list_is_empty(&runner->idle_waiters)
-        || tc_entry_queue_is_flagged(runner->entry_queue)) {
+    if (self->runner->n_ready == 0) {
         return 0;
     }
-    return tc_clock_monotonic() - runner->last_poll < POLL_INTERVAL;
+    tc_poll_when when = tc_polling_when(self->runner);
+    self->clocked = when == TC_POLL_LATER_CLOCKED;
+    return when != TC_POLL_NOW;
 }
 
 /* --- after the wait ---------------------------------------------------- */
@@ -158,7 +156,8 @@ loop_expire(LoopObject *self)
     if (runner->native_clock && tc_deadlines_is_empty(d)) {
         return 0;
     }
-    double now = tc_runner_time(runner);
+    double now = self->clocked ? runner->last_look + runner->clock_offset
+                               : tc_runner_time(runner);
     if (now == -1.0 && PyErr_Occurred()) {
         return -1;
     }
@@ -250,6 +249,9 @@ loop_run_batch(RunnerObject *runner)
     runner->batch = batch;
     runner->n_batch = n;
     runner->n_ready = 0;
+    /* Cleared after the last step only: what runs between two steps of a
+       batch is no Python. */
+    tc_slots *slots = &tc_thread_slots;
     int forward = 0;
     if (runner->st->deterministic) {
         if (loop_order_batch(runner) < 0) {
@@ -265,13 +267,14 @@ loop_run_batch(RunnerObject *runner)
         /* The array moves when tasks are spawned: look again each time. */
         TaskObject *task = runner->batch[at];
         runner->batch[at] = NULL;
-        int r = tc_step_task(runner, task);
+        int r = tc_step_task(runner, task, slots);
         Py_DECREF(task);
         if (r < 0) {
             return -1;
         }
     }
     runner->n_batch = 0;
+    tc_context_put_task(slots, NULL);
     return 0;
 }
 
@@ -396,7 +399,11 @@ tc_loop_resume(LoopObject *self, Py_ssize_t n_events)
         return -1;
     }
     Py_INCREF(self);
+    self->clocked = 0;
     int r = loop_advance(self, n_events);
+    while (r > 0 && loop_may_skip_poll(self)) {
+        r = loop_advance(self, 0);
+    }
     if (r < 0) {
         tc_loop_crash(self);
     }

@@ -20,16 +20,18 @@ struct LoopObject {
     double cushion;          /* what it is primed with, if IDLE */
     uint8_t state;           /* fresh, waiting, running, finished */
     uint8_t primed;          /* no, IDLE, JUMP */
+    uint8_t clocked;         /* runner->last_look is of this pass */
     uint8_t host_owns_wakeup_fd;
 };
 
 LoopObject *tc_loop_new(RunnerObject *runner, PyObject *async_fn,
                         PyObject *args, int host_owns_wakeup_fd);
 
-/* Run until the next wait. n_events: what the wait brought (0 the first
-   time). 1: waiting, see timeout; 0: the run is over and torn down, its
-   outcome is in the runner; -1: it crashed and is torn down, TrioInternalError
-   is raised (or ValueError, with nothing changed, if it is running). */
+/* Run until the next wait, but for looks at the kernel that may be left out.
+   n_events: what the wait brought (0 the first time). 1: waiting, see timeout;
+   0: the run is over and torn down, its outcome is in the runner; -1: it
+   crashed and is torn down, TrioInternalError is raised (or ValueError, with
+   nothing changed, if it is running). */
 int tc_loop_resume(LoopObject *loop, Py_ssize_t n_events);
 
 /* End a run whose I/O wait raised: the exception stays raised, torn down
@@ -39,9 +41,6 @@ void tc_loop_abandon(LoopObject *loop);
 /* End a run from outside with the raised exception, which becomes (the cause
    of) a TrioInternalError. */
 void tc_loop_crash(LoopObject *loop);
-
-/* May this pass do without asking the kernel for I/O? */
-int tc_loop_may_skip_poll(LoopObject *loop);
 
 int tc_loop_register(tc_state *st);
 

@@ -12,6 +12,7 @@
 #include "io.h"
 #include "loop.h"
 #include "nursery.h"
+#include "polling.h"
 #include "runner_close.h"
 #include "runner_new.h"
 #include "runner_view.h"
@@ -34,9 +35,6 @@ static int
 run_wait(LoopObject *loop)
 {
     RunnerObject *runner = loop->runner;
-    if (tc_loop_may_skip_poll(loop)) {
-        return 0;
-    }
     double timeout = loop->timeout;
     if (timeout > 0.0) {
         /* From here on a new job writes to the wake-up descriptor; what came
@@ -50,7 +48,7 @@ run_wait(LoopObject *loop)
     if (loop->timeout > 0.0) {
         tc_entry_queue_set_sleeping(runner->entry_queue, 0);
     }
-    runner->last_poll = tc_clock_monotonic();
+    tc_polling_done(runner);
     if (timeout > 0.0) {
         runner->last_release = runner->last_poll;
     }

@@ -52,7 +52,10 @@ struct RunnerObject {
     tc_deadlines deadlines;
     tc_link idle_waiters;            /* wait_all_tasks_blocked, sorted */
     double autojump_threshold;
-    double last_poll;                /* monotonic seconds */
+    double last_poll;                /* for polling.c: monotonic seconds */
+    double last_look;                /* at the clock */
+    uint8_t clock_stride;            /* passes from that look to the next */
+    uint8_t unclocked;               /* of these, still to come without one */
     double last_release;             /* of the GIL, monotonic seconds */
 
     TaskObject *init_task;           /* owned or NULL */

@@ -8,9 +8,11 @@
  */
 #include "step.h"
 #include "../glue/errors.h"
+#include "gil.h"
 #include "instruments.h"
 #include "nursery.h"
 #include "parking_lot.h"
+#include "polling.h"
 #include "trap.h"
 
 /* --- the end of a task ------------------------------------------------- */
@@ -290,10 +292,29 @@ step_throw(tc_state *st, PyObject *coro, PyObject *exc, PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
-static PySendResult
-step_resume(TaskObject *task, PyObject **result)
+/* May the task go on at once? Yes, if it only let others run and a whole pass
+   of the loop would come to nothing but resuming it. */
+static inline int
+step_goes_on(RunnerObject *runner, TaskObject *task, PyObject *message,
+             tc_slots *slots)
 {
-    tc_state *st = task->runner->st;
+    AwaitableObject *aw = (AwaitableObject *)message;
+    return runner->n_ready == 0 && runner->n_batch == 1
+           && Awaitable_CheckExact(runner->st, message)
+           && aw->trap == TC_TRAP_CHECKPOINT && aw->task == task
+           && aw->state == TC_AW_SUSPENDED && slots->task == task
+           && task->schedule_points_object == NULL
+           && task->sleep_data == NULL && !task->scheduled && !task->exited
+           && !runner->wrecked && !tc_gil_is_wanted(runner->st)
+           && tc_deadlines_is_empty(&runner->deadlines)
+           && tc_polling_when(runner) != TC_POLL_NOW;
+}
+
+static PySendResult
+step_resume(RunnerObject *runner, TaskObject *task, PyObject **result,
+            tc_slots *slots)
+{
+    tc_state *st = runner->st;
     PyObject *coro = Py_NewRef(task->coro);
     PyObject *context = Py_NewRef(task->context);
     PySendResult r = PYGEN_ERROR;
@@ -307,6 +328,13 @@ step_resume(TaskObject *task, PyObject **result)
         }
         else {
             r = PyIter_Send(coro, Py_None, result);
+            while (r == PYGEN_NEXT && task->coro == coro
+                   && task->context == context
+                   && step_goes_on(runner, task, *result, slots)) {
+                task->schedule_points++;
+                Py_DECREF(*result);
+                r = PyIter_Send(coro, Py_None, result);
+            }
         }
         if (PyContext_Exit(context) < 0 && r != PYGEN_ERROR) {
             Py_CLEAR(*result);
@@ -319,7 +347,7 @@ step_resume(TaskObject *task, PyObject **result)
 }
 
 int
-tc_step_task(RunnerObject *runner, TaskObject *task)
+tc_step_task(RunnerObject *runner, TaskObject *task, tc_slots *slots)
 {
     task->scheduled = 0;
     if (task->exited) {
@@ -336,13 +364,13 @@ tc_step_task(RunnerObject *runner, TaskObject *task)
         }
         Py_DECREF(waiting);
     }
-    tc_context_set_task(task);
+    tc_context_put_task(slots, task);
     int r = TC_HOOK(runner, TC_HOOK_BEFORE_TASK_STEP, (PyObject *)task);
     if (r < 0) {
         return -1;
     }
     PyObject *result = NULL;
-    switch (step_resume(task, &result)) {
+    switch (step_resume(runner, task, &result, slots)) {
     case PYGEN_NEXT:
         r = step_request(runner, task, result);
         break;
@@ -365,8 +393,8 @@ tc_step_task(RunnerObject *runner, TaskObject *task)
     if (r == 0) {
         r = TC_HOOK(runner, TC_HOOK_AFTER_TASK_STEP, (PyObject *)task);
     }
-    if (r == 0) {
-        tc_context_set_task(NULL);
+    if (r == 0 && task->exited) {
+        tc_context_put_task(slots, NULL);
     }
     return r;
 }

@@ -5,7 +5,8 @@
 #include "runner.h"
 
 /* Run `task` (borrowed, taken off the queue) to its next trap or its end. 0,
-   or -1 with an exception that crashes the run. */
-int tc_step_task(RunnerObject *runner, TaskObject *task);
+   or -1 with an exception that crashes the run. slots: this thread's; the
+   task stays in them unless it has ended. */
+int tc_step_task(RunnerObject *runner, TaskObject *task, tc_slots *slots);
 
 #endif
