@@ -329,13 +329,14 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     TC_STATE_TYPES(TC_FIELD)
     TC_STATE_OBJECTS(TC_FIELD)
 #undef TC_FIELD
-    return 0;
+    return tc_awaitable_visit_freelist(st, visit, arg);
 }
 
 static int
 module_clear(PyObject *module)
 {
     tc_state *st = module_state(module);
+    tc_awaitable_clear_freelist(st);
 #define TC_FIELD(name) Py_CLEAR(st->name);
     TC_STATE_TYPES(TC_FIELD)
     TC_STATE_OBJECTS(TC_FIELD)
@@ -348,7 +349,6 @@ module_free(void *module)
 {
     tc_state *st = module_state(module);
     module_clear(module);
-    tc_awaitable_clear_freelist(st);
     tc_gil_free(st);
 }
 

@@ -7,55 +7,97 @@
  * - am_send and tp_iternext are two faces of awaitable_step(): 3.12 and later
  *   await through tp_iternext, 3.11 and Cython through am_send.
  * - "NULL without exception" from tp_iternext means done with None.
+ * - What lies in the freelist is a live object, closed and empty: tracked, one
+ *   reference held by the freelist, which the module's traverse visits. So
+ *   coming and going costs neither the collector nor the type anything.
  */
 #include "awaitable.h"
+#include "../base/hints.h"
 #include "errors.h"
 #include "function.h"
 
 #define MAX_FREE 256
 
-AwaitableObject *
-tc_awaitable_new(tc_state *st, const tc_op *op, PyObject *owner)
+/* --- creation ---------------------------------------------------------- */
+
+/* New and tracked, without a call. */
+TC_COLD static AwaitableObject *
+awaitable_alloc(tc_state *st)
 {
-    AwaitableObject *self = st->awaitables;
-    if (self != NULL) {
-        st->awaitables = (AwaitableObject *)self->owner;
-        st->n_awaitables--;
-        PyObject_Init((PyObject *)self, st->AwaitableType);
-    }
-    else {
-        self = PyObject_GC_New(AwaitableObject, st->AwaitableType);
-        if (self == NULL) {
-            return NULL;
-        }
+    AwaitableObject *self
+        = PyObject_GC_New(AwaitableObject, st->AwaitableType);
+    if (self == NULL) {
+        return NULL;
     }
     self->st = st;
-    self->op = op;
-    self->owner = Py_XNewRef(owner);
+    self->owner = NULL;
     self->value = NULL;
     self->extra = NULL;
     self->task = NULL;
     tc_list_init(&self->link);
-    self->u.i64 = 0;
     self->origin = NULL;
     self->weakrefs = NULL;
+    self->state = TC_AW_CLOSED;
+    self->finalized = 0;
+    self->is_free = 0;
+    PyObject_GC_Track(self);
+    return self;
+}
+
+/* From the freelist: all its references NULL, tracked. NULL if it is empty. */
+static inline AwaitableObject *
+awaitable_pop(tc_state *st)
+{
+    AwaitableObject *self = st->awaitables;
+    if (self == NULL) {
+        return NULL;
+    }
+    st->awaitables = self->u.next_free;
+    st->n_awaitables--;
+    if (Py_REFCNT(self) > 1) {
+        /* Somebody found it with gc.get_objects(). */
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->is_free = 0;
+    return self;
+}
+
+TC_COLD static void
+awaitable_note_origin(AwaitableObject *self, int depth)
+{
+    PyObject *helpers = tc_state_helpers(self->st);
+    self->origin = helpers == NULL
+                       ? NULL
+                       : PyObject_CallMethod(helpers, "coroutine_origin", "i",
+                                             depth);
+    if (self->origin == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+}
+
+AwaitableObject *
+tc_awaitable_new(tc_state *st, const tc_op *op, PyObject *owner)
+{
+    AwaitableObject *self = awaitable_pop(st);
+    if (self == NULL) {
+        self = awaitable_alloc(st);
+        if (self == NULL) {
+            return NULL;
+        }
+    }
+    self->op = op;
+    self->owner = Py_XNewRef(owner);
+    self->u.i64 = 0;
     self->state = TC_AW_CREATED;
     self->trap = TC_TRAP_NONE;
     self->phase = 0;
     self->flags = 0;
     TC_LIVE_ADD(st, AwaitableType);
-    PyObject_GC_Track(self);
 
     int depth = TC_ORIGIN_DEPTH(PyThreadState_Get());
     if (depth > 0) {
-        PyObject *helpers = tc_state_helpers(st);
-        self->origin = helpers == NULL
-                           ? NULL
-                           : PyObject_CallMethod(helpers, "coroutine_origin",
-                                                 "i", depth);
-        if (self->origin == NULL) {
-            PyErr_WriteUnraisable((PyObject *)self);
-        }
+        awaitable_note_origin(self, depth);
     }
     return self;
 }
@@ -87,7 +129,7 @@ static void
 awaitable_release(AwaitableObject *self)
 {
     awaitable_close(self);
-    if (self->op->release != NULL) {
+    if (self->op->release != NULL && !self->is_free) {
         self->op->release(self);
     }
 }
@@ -492,6 +534,7 @@ static void
 awaitable_finalize(PyObject *op)
 {
     AwaitableObject *self = (AwaitableObject *)op;
+    self->finalized = 1;
     if (self->state != TC_AW_CREATED) {
         return;
     }
@@ -555,32 +598,40 @@ awaitable_dealloc(PyObject *op)
 {
     AwaitableObject *self = (AwaitableObject *)op;
     PyTypeObject *type = Py_TYPE(op);
+    tc_state *st = self->st;
     if (self->state == TC_AW_CREATED
         && PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;
     }
-    PyObject_GC_UnTrack(op);
+    /* A block whose finalised bit is set would never warn again. */
+    int keep = st->n_awaitables < MAX_FREE && st->n_awaitables >= 0
+               && !self->finalized;
+    if (keep) {
+        Py_INCREF(op);       /* the freelist's; what follows can run Python */
+    }
+    else {
+        PyObject_GC_UnTrack(op);
+    }
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    awaitable_release(self);
-    Py_CLEAR(self->owner);
-    Py_CLEAR(self->value);
-    Py_CLEAR(self->extra);
-    Py_CLEAR(self->task);
-    Py_CLEAR(self->origin);
-    tc_state *st = self->st;
-    TC_LIVE_SUB(st, AwaitableType);
-    /* A block whose finalised bit is set would never warn again. */
-    if (st->n_awaitables < MAX_FREE && st->n_awaitables >= 0
-        && !PyObject_GC_IsFinalized(op)) {
-        self->owner = (PyObject *)st->awaitables;
-        st->awaitables = self;
-        st->n_awaitables++;
+    if (!self->is_free) {
+        (void)awaitable_clear(op);
+        TC_LIVE_SUB(st, AwaitableType);
     }
-    else {
-        PyObject_GC_Del(op);
+    if (keep) {
+        self->is_free = 1;
+        if (st->n_awaitables >= 0) {
+            self->u.next_free = st->awaitables;
+            st->awaitables = self;
+            st->n_awaitables++;
+        }
+        else {
+            Py_DECREF(op);
+        }
+        return;
     }
+    PyObject_GC_Del(op);
     Py_DECREF(type);
 }
 
@@ -591,10 +642,20 @@ tc_awaitable_clear_freelist(tc_state *st)
     st->awaitables = NULL;
     st->n_awaitables = -1;  /* keeps later deallocations from refilling it */
     while (self != NULL) {
-        AwaitableObject *next = (AwaitableObject *)self->owner;
-        PyObject_GC_Del(self);
+        AwaitableObject *next = self->u.next_free;
+        Py_DECREF(self);
         self = next;
     }
+}
+
+int
+tc_awaitable_visit_freelist(tc_state *st, visitproc visit, void *arg)
+{
+    for (AwaitableObject *self = st->awaitables; self != NULL;
+         self = self->u.next_free) {
+        Py_VISIT((PyObject *)self);
+    }
+    return 0;
 }
 
 static PyGetSetDef awaitable_getset[] = {

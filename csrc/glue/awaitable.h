@@ -93,6 +93,7 @@ struct AwaitableObject {
         void *ptr;
         int64_t i64;
         tc_heap_node timer;  /* sleep: in runner->deadlines.timers */
+        AwaitableObject *next_free;  /* in the freelist: borrowed or NULL */
     } u;                     /* for op */
     PyObject *origin;        /* owned or NULL: cr_origin */
     PyObject *weakrefs;
@@ -100,6 +101,8 @@ struct AwaitableObject {
     uint8_t trap;            /* tc_trap */
     uint8_t phase;           /* op's own */
     uint8_t flags;           /* op's own */
+    uint8_t finalized;       /* tp_finalize has been called */
+    uint8_t is_free;         /* in the freelist */
 };
 
 /* New awaitable; takes its own reference to owner (may be NULL). */
@@ -117,7 +120,8 @@ Awaitable_CheckExact(tc_state *st, PyObject *op)
 PySendResult tc_awaitable_send(PyObject *self, PyObject *sent,
                                PyObject **result);
 
-/* Module teardown. */
+/* The module's traverse, and its teardown. */
+int tc_awaitable_visit_freelist(tc_state *st, visitproc visit, void *arg);
 void tc_awaitable_clear_freelist(tc_state *st);
 
 int tc_awaitable_register(tc_state *st);

@@ -156,7 +156,7 @@ typedef struct tc_state {
 #ifdef TRIO_C_DEBUG
     Py_ssize_t live[TC_N_LIVE];
 #endif
-    /* Freelist of awaitables, linked through their `owner` field. */
+    /* Freelist of awaitables (owned), linked through u.next_free. */
     struct AwaitableObject *awaitables;
     int n_awaitables;
     uint64_t next_task_counter;

@@ -1,0 +1,12 @@
+/* What the compiler cannot know. */
+#ifndef TC_BASE_HINTS_H
+#define TC_BASE_HINTS_H
+
+/* A function that runs seldom: kept out of line and away from the others. */
+#if defined(__GNUC__)
+#  define TC_COLD __attribute__((cold, noinline))
+#else
+#  define TC_COLD
+#endif
+
+#endif /* TC_BASE_HINTS_H */
