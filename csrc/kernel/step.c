@@ -319,6 +319,7 @@ step_resume(RunnerObject *runner, TaskObject *task, PyObject **result,
     PyObject *context = Py_NewRef(task->context);
     PySendResult r = PYGEN_ERROR;
     if (PyContext_Enter(context) == 0) {
+        task->running = 1;
         if (task->throw_wake) {
             PyObject *exc = task->wake_error;
             task->wake_error = NULL;
@@ -336,6 +337,7 @@ step_resume(RunnerObject *runner, TaskObject *task, PyObject **result,
                 r = PyIter_Send(coro, Py_None, result);
             }
         }
+        task->running = 0;
         if (PyContext_Exit(context) < 0 && r != PYGEN_ERROR) {
             Py_CLEAR(*result);
             r = PYGEN_ERROR;

@@ -16,32 +16,35 @@ struct CancelScopeObject;
 
 struct TaskObject {
     PyObject_HEAD
+    /* What every step looks at comes first, in as few cache lines. */
     RunnerObject *runner;            /* owned */
     PyObject *coro;                  /* owned; replaceable by users */
-    PyObject *name;                  /* owned; maybe still a function */
     PyObject *context;               /* owned; replaceable by users */
     PyObject *sleep_data;            /* owned or NULL: assigned by users */
     struct CancelScopeObject *scope; /* owned; NULL for the init task */
+    AwaitableObject *waiting;        /* owned or NULL: abortable wait */
+    PyObject *wake_value;            /* owned or NULL (None) */
+    PyObject *wake_error;            /* owned or NULL: exception to raise */
+    int64_t cancel_points;
+    int64_t schedule_points;
+    PyObject *schedule_points_object; /* owned or NULL: a non-int value that
+                                         somebody assigned */
+    uint8_t scheduled;               /* in the ready queue */
+    uint8_t running;                 /* in a step */
+    uint8_t ki_protected;
+    uint8_t exited;
+    uint8_t throw_wake;              /* deliver wake_error by coro.throw() */
+
+    PyObject *name;                  /* owned; maybe still a function */
     tc_link scope_link;              /* in scope->tasks */
     struct NurseryObject *parent_nursery;          /* owned or NULL */
     struct NurseryObject *eventual_parent_nursery; /* owned or NULL */
     tc_link sibling_link;            /* in parent_nursery->children */
     struct NurseryObject *nursery;   /* owned or NULL: innermost open one */
     tc_link all_link;                /* in runner->tasks */
-    AwaitableObject *waiting;        /* owned or NULL: abortable wait */
-    PyObject *wake_value;            /* owned or NULL (None) */
-    PyObject *wake_error;            /* owned or NULL: exception to raise */
     tc_link breakers;                /* parking lots that this task breaks */
     uint64_t counter;                /* spawn order */
-    int64_t cancel_points;
-    int64_t schedule_points;
-    PyObject *schedule_points_object; /* owned or NULL: a non-int value that
-                                         somebody assigned */
     PyObject *weakrefs;
-    uint8_t scheduled;               /* in the ready queue */
-    uint8_t ki_protected;
-    uint8_t exited;
-    uint8_t throw_wake;              /* deliver wake_error by coro.throw() */
 };
 
 static inline int

@@ -17,13 +17,17 @@ tc_trap_resume(AwaitableObject *self, PyObject **value)
     if (value != NULL) {
         *value = NULL;
     }
-    TaskObject *task = tc_context_need_task(self->st);
-    if (task == NULL) {
-        return -1;
-    }
-    if (task != self->task) {
-        Py_XSETREF(self->task,
-                   (TaskObject *)Py_NewRef((PyObject *)task));
+    TaskObject *task = self->task;
+    if (task == NULL || !task->running) {
+        /* Driven by hand; else the running task is the one that slept. */
+        task = tc_context_need_task(self->st);
+        if (task == NULL) {
+            return -1;
+        }
+        if (task != self->task) {
+            Py_XSETREF(self->task,
+                       (TaskObject *)Py_NewRef((PyObject *)task));
+        }
     }
     PyObject *error = task->wake_error;
     if (error != NULL) {

@@ -21,13 +21,23 @@ typedef int (*tc_acquire_try)(AwaitableObject *self, TaskObject *task);
 tc_step tc_acquire_step(AwaitableObject *self, tc_acquire_try try_now,
                         ParkingLotObject **lot);
 
-/* (exc_type, exc_value, traceback), which nobody looks at. */
-extern const tc_params tc_aexit_params;
-
 /* What every class that can be acquired says of its __aenter__ and
    __aexit__: they are upstream's AsyncContextManagerMixin's. */
 #define TC_AENTER_NAME "AsyncContextManagerMixin.__aenter__"
 #define TC_AEXIT_NAME "AsyncContextManagerMixin.__aexit__"
 #define TC_MIXIN_MODULE "trio_c._sync"
+
+extern const tc_params tc_aexit_params;
+
+/* Are these __aexit__'s arguments, which nobody looks at? 0 or -1. */
+static inline int
+tc_aexit_check(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *given[3];
+    if (nargs == 3 && kwnames == NULL) {
+        return 0;
+    }
+    return tc_args_parse(&tc_aexit_params, args, nargs, kwnames, given);
+}
 
 #endif

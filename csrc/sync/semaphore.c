@@ -116,8 +116,7 @@ static PyObject *
 semaphore_aexit(FunctionObject *func, PyObject *op, PyObject *const *args,
                 Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *given[3];
-    if (tc_args_parse(&tc_aexit_params, args, nargs, kwnames, given) < 0) {
+    if (tc_aexit_check(args, nargs, kwnames) < 0) {
         return NULL;
     }
     return (PyObject *)tc_awaitable_new(func->st, &semaphore_aexit_op, op);
