@@ -10,6 +10,7 @@
 #include "glue/errors.h"
 #include "glue/function.h"
 #include "glue/lazy_module.h"
+#include "glue/returned.h"
 #include "glue/types.h"
 #include "kernel/cancel.h"
 #include "kernel/clock.h"
@@ -269,6 +270,7 @@ module_exec(PyObject *module)
         /* glue */
         tc_function_register,
         tc_awaitable_register,
+        tc_returned_register,
         tc_types_register,
         tc_lazy_module_register,
         /* kernel */

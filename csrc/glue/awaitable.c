@@ -15,6 +15,7 @@
 #include "../base/hints.h"
 #include "errors.h"
 #include "function.h"
+#include "returned.h"
 
 #define MAX_FREE 256
 
@@ -232,7 +233,7 @@ awaitable_iternext(PyObject *op)
                 Py_DECREF(result);
             }
             else {
-                awaitable_return(result);
+                tc_returned_raise(((AwaitableObject *)op)->st, result);
             }
         }
         return NULL;

@@ -17,6 +17,7 @@ struct AwaitableObject;
     X(LazyModuleType)                                                       \
     X(FunctionType)                                                         \
     X(AwaitableType)                                                        \
+    X(ReturnedType)        /* see returned.h */                             \
     X(StatisticsType)      /* base of the *Statistics value classes */      \
     X(ParkingLotStatisticsType)                                             \
     X(UnboundedQueueStatisticsType)                                         \
@@ -80,6 +81,7 @@ struct AwaitableObject;
     X(exc_BrokenResourceError)                                              \
     X(exc_EndOfChannel)                                                     \
     X(exc_TooSlowError)                                                     \
+    X(returned)            /* a spare ReturnedType, or NULL */              \
     X(abort_enum)          /* Abort, and its two members */                 \
     X(abort_succeeded)                                                      \
     X(abort_failed)                                                         \
