@@ -141,6 +141,16 @@ nursery_reason(NurseryObject *self, TaskObject *task, const char *format,
     return reason;
 }
 
+/* A scope keeps the reason of its first cancellation only, so that there is
+   none to be made for the many that one cancellation ends. Other exceptions
+   are asked for their repr in any case: that is their authors' code. */
+static int
+nursery_wants_reason(NurseryObject *self, PyObject *exc)
+{
+    return !self->scope->cancel_called || self->dict != NULL
+           || !Py_IS_TYPE(exc, self->st->CancelledType);
+}
+
 int
 tc_nursery_child_finished(NurseryObject *self, TaskObject *task,
                           PyObject *exc)
@@ -153,13 +163,16 @@ tc_nursery_child_finished(NurseryObject *self, TaskObject *task,
         return 0;  /* abandoned: nobody is left to tell */
     }
     if (exc != NULL) {
-        PyObject *reason = nursery_reason(
-            self, task, "child task raised exception %R", exc);
-        if (reason == NULL) {
-            return -1;
+        PyObject *reason = NULL;
+        if (nursery_wants_reason(self, exc)) {
+            reason = nursery_reason(self, task,
+                                    "child task raised exception %R", exc);
+            if (reason == NULL) {
+                return -1;
+            }
         }
         int r = nursery_add_exc(self, exc, reason);
-        Py_DECREF(reason);
+        Py_XDECREF(reason);
         if (r < 0) {
             return -1;
         }
@@ -174,15 +187,18 @@ tc_nursery_begin_exit(NurseryObject *self, AwaitableObject *aw,
                       TaskObject *task, PyObject *exc)
 {
     if (exc != NULL) {
-        PyObject *reason = nursery_reason(
-            self, self->parent_task,
-            "Code block inside nursery contextmanager raised exception %R",
-            exc);
-        if (reason == NULL) {
-            return TC_ERROR;
+        PyObject *reason = NULL;
+        if (nursery_wants_reason(self, exc)) {
+            reason = nursery_reason(self, self->parent_task,
+                                    "Code block inside nursery "
+                                    "contextmanager raised exception %R",
+                                    exc);
+            if (reason == NULL) {
+                return TC_ERROR;
+            }
         }
         int r = nursery_add_exc(self, exc, reason);
-        Py_DECREF(reason);
+        Py_XDECREF(reason);
         if (r < 0) {
             return TC_ERROR;
         }
