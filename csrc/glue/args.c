@@ -81,8 +81,9 @@ args_check_missing(const tc_params *p, PyObject **out)
 }
 
 int
-tc_args_parse(const tc_params *p, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames, PyObject **out)
+tc_args_parse_any(const tc_params *p, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *const *kwvalues,
+                  PyObject *kwnames, PyObject **out)
 {
     if (nargs > p->n_positional) {
         return args_too_many(p, nargs);
@@ -93,31 +94,9 @@ tc_args_parse(const tc_params *p, PyObject *const *args, Py_ssize_t nargs,
     }
     if (kwnames != NULL) {
         for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++) {
-            if (args_keyword(p, PyTuple_GET_ITEM(kwnames, k),
-                             args[nargs + k], out) < 0) {
-                return -1;
-            }
-        }
-    }
-    return args_check_missing(p, out);
-}
-
-int
-tc_args_parse_star(const tc_params *p, PyObject *const *args,
-                   Py_ssize_t nargs, PyObject *kwnames, PyObject **out,
-                   PyObject *const **rest, Py_ssize_t *n_rest)
-{
-    int n = args_count(p);
-    Py_ssize_t taken = nargs < p->n_positional ? nargs : p->n_positional;
-    for (int i = 0; i < n; i++) {
-        out[i] = i < taken ? args[i] : NULL;
-    }
-    *rest = args + taken;
-    *n_rest = nargs - taken;
-    if (kwnames != NULL) {
-        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++) {
-            if (args_keyword(p, PyTuple_GET_ITEM(kwnames, k),
-                             args[nargs + k], out) < 0) {
+            if (args_keyword(p, PyTuple_GET_ITEM(kwnames, k), kwvalues[k],
+                             out)
+                < 0) {
                 return -1;
             }
         }
@@ -154,7 +133,7 @@ tc_args_parse_tuple(const tc_params *p, PyObject *args, PyObject *kwargs,
 }
 
 int
-tc_args_none(const char *fname, Py_ssize_t nargs, PyObject *kwnames)
+tc_args_check_none(const char *fname, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (nargs != 0) {
         PyErr_Format(PyExc_TypeError,
