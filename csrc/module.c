@@ -10,6 +10,7 @@
 #include "glue/errors.h"
 #include "glue/function.h"
 #include "glue/lazy_module.h"
+#include "glue/method.h"
 #include "glue/returned.h"
 #include "glue/types.h"
 #include "kernel/cancel.h"
@@ -269,6 +270,7 @@ module_exec(PyObject *module)
     static int (*const rooms[])(tc_state *) = {
         /* glue */
         tc_function_register,
+        tc_method_register,
         tc_awaitable_register,
         tc_returned_register,
         tc_types_register,
@@ -338,7 +340,11 @@ static int
 module_clear(PyObject *module)
 {
     tc_state *st = module_state(module);
+    /* while the types are there: the blocks are of them */
     tc_awaitable_clear_freelist(st);
+#define TC_FIELD(name) tc_freelist_close(&st->name);
+    TC_STATE_FREELISTS(TC_FIELD)
+#undef TC_FIELD
 #define TC_FIELD(name) Py_CLEAR(st->name);
     TC_STATE_TYPES(TC_FIELD)
     TC_STATE_OBJECTS(TC_FIELD)

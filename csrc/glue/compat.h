@@ -53,6 +53,9 @@ PyErr_SetRaisedException(PyObject *exc)
 /* Functions can be generic: def f[T](). */
 #define TC_HAVE_TYPE_PARAMS (PY_VERSION_HEX >= 0x030C0000)
 
+/* `with` and `async with` bind the methods that they are about to call. */
+#define TC_WITH_BINDS (PY_VERSION_HEX < 0x030E0000)
+
 /* copy.replace(). */
 #define TC_HAVE_REPLACE (PY_VERSION_HEX >= 0x030D0000)
 

@@ -6,6 +6,14 @@
  * from `overrides` once somebody has assigned it.
  */
 #include "function.h"
+#include "method.h"
+
+static const char *
+function_short_name(const tc_function_def *def)
+{
+    const char *dot = strrchr(def->qualname, '.');
+    return dot == NULL ? def->qualname : dot + 1;
+}
 
 static FunctionObject *
 function_new(tc_state *st, const tc_function_def *def, PyTypeObject *owner,
@@ -22,15 +30,9 @@ function_new(tc_state *st, const tc_function_def *def, PyTypeObject *owner,
     f->overrides = NULL;
     f->dict = NULL;
     f->weakrefs = NULL;
+    f->is_special = strncmp(function_short_name(def), "__", 2) == 0;
     PyObject_GC_Track(f);
     return f;
-}
-
-static const char *
-function_short_name(const tc_function_def *def)
-{
-    const char *dot = strrchr(def->qualname, '.');
-    return dot == NULL ? def->qualname : dot + 1;
 }
 
 /* vectorcall of module functions. */
@@ -56,8 +58,7 @@ function_call_method(PyObject *callable, PyObject *const *args,
         return NULL;
     }
     PyObject *self = args[0];
-    if (!Py_IS_TYPE(self, f->owner)
-        && !PyType_IsSubtype(Py_TYPE(self), f->owner)) {
+    if (!PyObject_TypeCheck(self, f->owner)) {
         PyErr_Format(PyExc_TypeError,
                      "descriptor '%s' for '%s' objects doesn't apply to a "
                      "'%s' object",
@@ -110,8 +111,13 @@ tc_function_add_to_type(tc_state *st, PyTypeObject *type,
 static PyObject *
 function_descr_get(PyObject *self, PyObject *obj, PyObject *type)
 {
+    FunctionObject *f = (FunctionObject *)self;
     if (obj == NULL) {
         return Py_NewRef(self);
+    }
+    if (TC_WITH_BINDS && f->is_special && f->owner != NULL
+        && PyObject_TypeCheck(obj, f->owner)) {
+        return tc_method_new(f, obj);
     }
     return PyMethod_New(self, obj);
 }

@@ -33,6 +33,8 @@ struct FunctionObject {
     PyObject *overrides;         /* owned or NULL: assigned dunder values */
     PyObject *dict;              /* owned or NULL */
     PyObject *weakrefs;
+    uint8_t is_special;          /* looked up in order to be called, as by
+                                    `with` */
 };
 
 /* Adds the functions (table ends with qualname NULL) to the module... */

@@ -9,6 +9,7 @@
 #define TC_GLUE_STATE_H
 
 #include "compat.h"
+#include "freelist.h"
 
 struct AwaitableObject;
 
@@ -16,6 +17,7 @@ struct AwaitableObject;
 #define TC_STATE_TYPES(X)                                                   \
     X(LazyModuleType)                                                       \
     X(FunctionType)                                                         \
+    X(MethodType)                                                           \
     X(AwaitableType)                                                        \
     X(ReturnedType)        /* see returned.h */                             \
     X(StatisticsType)      /* base of the *Statistics value classes */      \
@@ -132,6 +134,15 @@ struct AwaitableObject;
     X(str_send_all)                                                         \
     X(str_receive_some)
 
+/* Freelists, each of one type. */
+#define TC_STATE_FREELISTS(X)                                               \
+    X(free_methods)                                                         \
+    X(free_tasks)                                                           \
+    X(free_scopes)                                                          \
+    X(free_fail_scopes)                                                     \
+    X(free_nurseries)                                                       \
+    X(free_nursery_managers)
+
 #ifdef TRIO_C_DEBUG
 /* Live objects by type, for the leak checks of debug builds. */
 enum {
@@ -158,6 +169,9 @@ typedef struct tc_state {
 #ifdef TRIO_C_DEBUG
     Py_ssize_t live[TC_N_LIVE];
 #endif
+#define TC_FIELD(name) tc_freelist name;
+    TC_STATE_FREELISTS(TC_FIELD)
+#undef TC_FIELD
     /* Freelist of awaitables (owned), linked through u.next_free. */
     struct AwaitableObject *awaitables;
     int n_awaitables;

@@ -1,0 +1,67 @@
+/* freelist.h - blocks of small objects that come and go, kept for the next
+ * one of their type.
+ *
+ * One type per list, with GC and of fixed size. A block whose object has been
+ * finalised (PyObject_GC_IsFinalized) must not be put back: the next one in
+ * it would never be. Guarded by the GIL. A closed list keeps nothing more.
+ */
+#ifndef TC_GLUE_FREELIST_H
+#define TC_GLUE_FREELIST_H
+
+#include "compat.h"
+
+/* Of the largest, tasks, this is 240 KB. */
+#define TC_FREELIST_MAX 1000
+
+typedef struct tc_freelist {
+    PyObject *first;     /* owned blocks, linked by their first field */
+    int n;               /* -1: closed */
+} tc_freelist;
+
+static inline PyObject **
+tc_freelist_link(PyObject *op)
+{
+    return (PyObject **)(op + 1);
+}
+
+/* A new object, untracked; all behind its header is yet to be set. */
+static inline PyObject *
+tc_freelist_new(tc_freelist *list, PyTypeObject *type)
+{
+    PyObject *op = list->first;
+    if (op == NULL) {
+        return (PyObject *)PyObject_GC_New(PyObject, type);
+    }
+    list->first = *tc_freelist_link(op);
+    list->n--;
+    return PyObject_Init(op, type);
+}
+
+/* End of a tp_dealloc: op is untracked and refers to nothing but its type,
+   which is the caller's to give up. */
+static inline void
+tc_freelist_delete(tc_freelist *list, PyObject *op)
+{
+    if (list->n < 0 || list->n >= TC_FREELIST_MAX) {
+        PyObject_GC_Del(op);
+        return;
+    }
+    *tc_freelist_link(op) = list->first;
+    list->first = op;
+    list->n++;
+}
+
+static inline void
+tc_freelist_close(tc_freelist *list)
+{
+    PyObject *op = list->first;
+    list->first = NULL;
+    list->n = -1;
+    while (op != NULL) {
+        PyObject *next = *tc_freelist_link(op);
+        PyObject_GC_Del(op);
+        op = next;
+    }
+}
+
+#endif
