@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import gc
 import math
@@ -305,3 +306,72 @@ def test_cancellation_leaves_no_cycles() -> None:
         return gc.collect()
 
     assert trio.run(main) == 0
+
+
+def test_attributes_show_what_was_given() -> None:
+    """Also where it is no float, or no bool, and whatever else is assigned."""
+
+    class Number(float):
+        pass
+
+    when = Number(5)
+    scope = trio.CancelScope(deadline=when, shield=1)  # type: ignore[arg-type]
+    assert scope.deadline is when
+    assert scope.shield == 1 and type(scope.shield) is int
+    twin = copy.copy(scope)
+    assert twin.deadline is when and type(twin.shield) is int
+    scope.shield = False
+    assert scope.shield is False and scope.deadline is when
+    scope.deadline = 7
+    assert type(scope.deadline) is float and scope.shield is False
+
+    after = trio.move_on_after(10, shield=1)  # type: ignore[arg-type]
+    assert type(after.relative_deadline) is int and type(after.shield) is int
+    after.relative_deadline = 3
+    assert type(after.relative_deadline) is float and type(after.shield) is int
+
+    async def main() -> None:
+        with after:
+            assert after.deadline == pytest.approx(trio.current_time() + 3, abs=1)
+            assert after.relative_deadline <= 3
+            assert type(after.shield) is int
+
+    trio.run(main)
+    assert trio.CancelScope(deadline=True).deadline is True  # type: ignore[arg-type]
+    assert trio.CancelScope(shield=0.0).shield == 0.0  # type: ignore[arg-type]
+
+
+def test_reason_of_the_first_failure() -> None:
+    """It stays, however many exceptions come after it."""
+
+    async def fail() -> None:
+        raise ValueError("first")
+
+    async def main() -> None:
+        with pytest.raises(ExceptionGroup):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(trio.sleep_forever)
+                nursery.start_soon(fail)
+        reason = nursery.cancel_scope._cancel_reason  # type: ignore[attr-defined]
+        assert reason.source == "nursery"
+        assert reason.reason == "child task raised exception ValueError('first')"
+
+    trio.run(main)
+
+
+def test_a_context_that_is_entered_already() -> None:
+    """The error comes at once, not when the task is to run."""
+    context = contextvars.copy_context()
+
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        def spawn() -> None:
+            trio.lowlevel.spawn_system_task(nothing, context=context)
+
+        with pytest.raises(RuntimeError, match="already entered"):
+            context.run(spawn)
+
+    trio.run(main)

@@ -315,7 +315,8 @@ tc_scope_enter(CancelScopeObject *self, TaskObject *task)
         if (self->relative_deadline != Py_HUGE_VAL) {
             self->deadline = now + self->relative_deadline;
             self->relative_deadline = Py_HUGE_VAL;
-            Py_CLEAR(self->raw);
+            Py_CLEAR(self->given[TC_GIVEN_DEADLINE]);
+            Py_CLEAR(self->given[TC_GIVEN_RELATIVE]);
         }
         if (now >= self->deadline
             && tc_scope_cancel_with(self, "deadline", NULL, NULL) < 0) {
@@ -343,7 +344,9 @@ tc_scope_enter(CancelScopeObject *self, TaskObject *task)
     else {
         self->effectively_cancelled = self->cancel_called;
     }
-    scope_update_deadline(self);
+    if (self->deadline != Py_HUGE_VAL) {
+        scope_update_deadline(self);
+    }
     return 0;
 }
 
@@ -415,7 +418,9 @@ scope_leave_tree(CancelScopeObject *self)
         }
     }
     self->active = 0;
-    scope_update_deadline(self);
+    if (self->registered_deadline != Py_HUGE_VAL) {
+        scope_update_deadline(self);
+    }
     RunnerObject *runner = self->runner;
     self->runner = NULL;
     Py_XDECREF(parent);
@@ -480,6 +485,38 @@ scope_filter(CancelScopeObject *self, PyObject **exc)
     return 0;
 }
 
+/* Is task under self and nothing else below self? */
+static int
+scope_holds_only(CancelScopeObject *self, TaskObject *task)
+{
+    return task->scope == self && self->tasks.next == &task->scope_link
+           && self->tasks.prev == &task->scope_link
+           && tc_list_is_empty(&self->children);
+}
+
+/* Undo tc_scope_enter() for a scope that holds the running task only. */
+static void
+scope_step_out(CancelScopeObject *self, TaskObject *task)
+{
+    CancelScopeObject *parent = self->parent;
+    tc_list_remove(&self->sibling_link);
+    tc_list_remove(&task->scope_link);
+    /* Our reference to our parent becomes the task's to its scope. */
+    self->parent = NULL;
+    task->scope = parent;
+    if (parent != NULL) {
+        tc_list_append(&parent->tasks, &task->scope_link);
+    }
+    self->active = 0;
+    if (self->registered_deadline != Py_HUGE_VAL) {
+        scope_update_deadline(self);
+    }
+    RunnerObject *runner = self->runner;
+    self->runner = NULL;
+    Py_DECREF(runner);
+    Py_DECREF(self);             /* the task's; our caller has one */
+}
+
 int
 tc_scope_close(CancelScopeObject *self, PyObject *exc, PyObject **remaining)
 {
@@ -492,6 +529,10 @@ tc_scope_close(CancelScopeObject *self, PyObject *exc, PyObject **remaining)
     TaskObject *task = tc_context_need_task(self->st);
     if (task == NULL) {
         return -1;
+    }
+    if (exc == NULL && scope_holds_only(self, task)) {
+        scope_step_out(self, task);
+        return 0;
     }
     Py_INCREF(self);
     Py_INCREF(task);
@@ -529,7 +570,7 @@ tc_scope_close(CancelScopeObject *self, PyObject *exc, PyObject **remaining)
         }
     }
     /* Abort functions may run in there: keep an error of ours out of it. */
-    PyObject *failure = PyErr_GetRaisedException();
+    PyObject *failure = r < 0 ? PyErr_GetRaisedException() : NULL;
     if (scope_leave_tree(self) < 0) {
         r = -1;
     }

@@ -28,8 +28,9 @@ struct CancelScopeObject {
     tc_heap_node heap_node;      /* in runner->deadlines.heap */
     tc_link fresh_link;          /* in runner->deadlines.fresh */
     PyObject *reason;            /* owned CancelReason or NULL */
-    PyObject *raw;               /* owned or NULL: (deadline, relative,
-                                    shield) as given, if not plain */
+    PyObject *given[3];          /* owned or NULL: deadline, relative_deadline
+                                    and shield as they were given, where the
+                                    numbers here would not show it */
     PyObject *cancelled_caught;  /* owned */
     PyObject *weakrefs;
     uint8_t entered;             /* ever */
@@ -74,12 +75,19 @@ PyObject *tc_reason_new(tc_state *st, const char *source,
 /* A new Cancelled for a CancelReason (NULL: misnesting). */
 PyObject *tc_cancelled_new(tc_state *st, PyObject *reason);
 
+/* Indices of CancelScopeObject.given. */
+enum { TC_GIVEN_DEADLINE, TC_GIVEN_RELATIVE, TC_GIVEN_SHIELD };
+
 /* New, unentered scope. */
 CancelScopeObject *tc_scope_new(tc_state *st);
+/* Keep what attribute `which` was given as (borrowed or NULL), unless it is
+   the plain float, or bool, that the attribute would show anyway. */
+void tc_scope_keep_given(CancelScopeObject *scope, int which, PyObject *obj);
 /* With block entry and exit of the current task. Exit takes the exception
    (borrowed or NULL) and yields in *remaining: NULL (nothing left), the same
-   object, or another one (new reference). -1: an error of our own making
-   (never an ordinary outcome). */
+   object, or another one (new reference). The caller holds a reference to
+   scope of its own. -1: an error of our own making (never an ordinary
+   outcome). */
 int tc_scope_enter(CancelScopeObject *scope, TaskObject *task);
 int tc_scope_close(CancelScopeObject *scope, PyObject *exc,
                    PyObject **remaining);

@@ -12,13 +12,10 @@
 #include "runner.h"
 #include "task.h"
 
-static CancelScopeObject *
-scope_alloc(tc_state *st, PyTypeObject *type)
+/* Set all that is not zero. */
+static void
+scope_init(CancelScopeObject *self, tc_state *st)
 {
-    CancelScopeObject *self = (CancelScopeObject *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
     self->st = st;
     tc_list_init(&self->sibling_link);
     tc_list_init(&self->children);
@@ -30,21 +27,53 @@ scope_alloc(tc_state *st, PyTypeObject *type)
     self->registered_deadline = Py_HUGE_VAL;
     self->cancelled_caught = Py_NewRef(Py_False);
     TC_LIVE_ADD(st, CancelScopeType);
-    return self;
 }
 
 CancelScopeObject *
 tc_scope_new(tc_state *st)
 {
-    return scope_alloc(st, st->CancelScopeType);
+    CancelScopeObject *self = (CancelScopeObject *)tc_freelist_new(
+        &st->free_scopes, st->CancelScopeType);
+    if (self == NULL) {
+        return NULL;
+    }
+    memset((char *)self + sizeof(PyObject), 0,
+           sizeof(*self) - sizeof(PyObject));
+    scope_init(self, st);
+    PyObject_GC_Track(self);
+    return self;
+}
+
+static CancelScopeObject *
+scope_alloc(tc_state *st, PyTypeObject *type)
+{
+    if (type == st->CancelScopeType) {
+        return tc_scope_new(st);
+    }
+    CancelScopeObject *self = (CancelScopeObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        scope_init(self, st);
+    }
+    return self;
+}
+
+void
+tc_scope_keep_given(CancelScopeObject *self, int which, PyObject *obj)
+{
+    if (obj == NULL) {
+        return;
+    }
+    if (which == TC_GIVEN_SHIELD ? !PyBool_Check(obj)
+                                 : !PyFloat_CheckExact(obj)) {
+        Py_XSETREF(self->given[which], Py_NewRef(obj));
+    }
 }
 
 /* --- construction -------------------------------------------------------- */
 
-/* *value from obj (borrowed, NULL: keep); *plain says whether obj is a float
-   or absent, that is whether the double alone can stand for it. */
+/* *value from obj (borrowed, NULL: keep). */
 static int
-scope_number(PyObject *obj, double *value, int *plain)
+scope_number(PyObject *obj, double *value)
 {
     if (obj == NULL) {
         return 0;
@@ -54,7 +83,6 @@ scope_number(PyObject *obj, double *value, int *plain)
         return -1;
     }
     *value = number;
-    *plain &= PyFloat_CheckExact(obj);
     return 0;
 }
 
@@ -63,15 +91,14 @@ scope_construct(tc_state *st, PyTypeObject *type, PyObject *relative,
                 PyObject *deadline, PyObject *shield)
 {
     double when = Py_HUGE_VAL, timeout = Py_HUGE_VAL;
-    int plain = 1;
-    if (scope_number(deadline, &when, &plain) < 0) {
+    if (scope_number(deadline, &when) < 0) {
         return NULL;
     }
     if (isnan(when)) {
         PyErr_SetString(PyExc_ValueError, "deadline must not be NaN");
         return NULL;
     }
-    if (scope_number(relative, &timeout, &plain) < 0) {
+    if (scope_number(relative, &timeout) < 0) {
         return NULL;
     }
     const char *wrong = isnan(timeout) ? "relative deadline must not be NaN"
@@ -90,7 +117,6 @@ scope_construct(tc_state *st, PyTypeObject *type, PyObject *relative,
         if (shielded < 0) {
             return NULL;
         }
-        plain &= PyBool_Check(shield);
     }
     CancelScopeObject *self = scope_alloc(st, type);
     if (self == NULL) {
@@ -99,16 +125,9 @@ scope_construct(tc_state *st, PyTypeObject *type, PyObject *relative,
     self->deadline = when;
     self->relative_deadline = timeout;
     self->shield = shielded;
-    if (!plain) {
-        /* Attributes show the very objects that were given. */
-        self->raw = PyTuple_Pack(3, deadline != NULL ? deadline : Py_None,
-                                 relative != NULL ? relative : Py_None,
-                                 shield != NULL ? shield : Py_False);
-        if (self->raw == NULL) {
-            Py_DECREF(self);
-            return NULL;
-        }
-    }
+    tc_scope_keep_given(self, TC_GIVEN_DEADLINE, deadline);
+    tc_scope_keep_given(self, TC_GIVEN_RELATIVE, relative);
+    tc_scope_keep_given(self, TC_GIVEN_SHIELD, shield);
     return (PyObject *)self;
 }
 
@@ -234,33 +253,6 @@ scope_no_delete(PyObject *value, const char *name)
     return 0;
 }
 
-/* Item i of the objects given to the constructor, if that is what the
-   attribute still shows. Borrowed or NULL. */
-static PyObject *
-scope_raw(CancelScopeObject *self, int i)
-{
-    return self->raw != NULL ? PyTuple_GET_ITEM(self->raw, i) : NULL;
-}
-
-/* Forget item i of raw: the attribute has been assigned. */
-static int
-scope_forget_raw(CancelScopeObject *self, int i)
-{
-    if (self->raw == NULL) {
-        return 0;
-    }
-    PyObject *items[3];
-    for (int k = 0; k < 3; k++) {
-        items[k] = k == i ? Py_None : PyTuple_GET_ITEM(self->raw, k);
-    }
-    PyObject *raw = PyTuple_Pack(3, items[0], items[1], items[2]);
-    if (raw == NULL) {
-        return -1;
-    }
-    Py_SETREF(self->raw, raw);
-    return 0;
-}
-
 static double
 scope_current_time(CancelScopeObject *self)
 {
@@ -294,9 +286,9 @@ scope_get_deadline(PyObject *op, void *Py_UNUSED(closure))
     if (scope_check_absolute(self) < 0) {
         return NULL;
     }
-    PyObject *raw = scope_raw(self, 0);
-    if (raw != NULL && raw != Py_None) {
-        return Py_NewRef(raw);
+    PyObject *given = self->given[TC_GIVEN_DEADLINE];
+    if (given != NULL) {
+        return Py_NewRef(given);
     }
     return PyFloat_FromDouble(self->deadline);
 }
@@ -316,9 +308,10 @@ scope_set_deadline(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
         PyErr_SetString(PyExc_ValueError, "deadline must not be NaN");
         return -1;
     }
-    if (scope_check_absolute(self) < 0 || scope_forget_raw(self, 0) < 0) {
+    if (scope_check_absolute(self) < 0) {
         return -1;
     }
+    Py_CLEAR(self->given[TC_GIVEN_DEADLINE]);
     return tc_scope_set_deadline(self, deadline);
 }
 
@@ -348,9 +341,9 @@ scope_get_relative(PyObject *op, void *Py_UNUSED(closure))
     if (scope_check_relative(self) < 0) {
         return NULL;
     }
-    PyObject *raw = scope_raw(self, 1);
-    if (raw != NULL && raw != Py_None) {
-        return Py_NewRef(raw);
+    PyObject *given = self->given[TC_GIVEN_RELATIVE];
+    if (given != NULL) {
+        return Py_NewRef(given);
     }
     return PyFloat_FromDouble(self->relative_deadline);
 }
@@ -378,14 +371,13 @@ scope_set_relative(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
         if (now == -1.0 && PyErr_Occurred()) {
             return -1;
         }
-        if (scope_forget_raw(self, 0) < 0) {
-            return -1;
-        }
+        Py_CLEAR(self->given[TC_GIVEN_DEADLINE]);
         return tc_scope_set_deadline(self, now + timeout);
     }
-    if (scope_check_relative(self) < 0 || scope_forget_raw(self, 1) < 0) {
+    if (scope_check_relative(self) < 0) {
         return -1;
     }
+    Py_CLEAR(self->given[TC_GIVEN_RELATIVE]);
     self->relative_deadline = timeout;
     return 0;
 }
@@ -404,9 +396,9 @@ static PyObject *
 scope_get_shield(PyObject *op, void *Py_UNUSED(closure))
 {
     CancelScopeObject *self = (CancelScopeObject *)op;
-    PyObject *raw = scope_raw(self, 2);
-    if (raw != NULL && raw != Py_None) {
-        return Py_NewRef(raw);
+    PyObject *given = self->given[TC_GIVEN_SHIELD];
+    if (given != NULL) {
+        return Py_NewRef(given);
     }
     return PyBool_FromLong(self->shield);
 }
@@ -422,9 +414,7 @@ scope_set_shield(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
         PyErr_SetString(PyExc_TypeError, "shield must be a bool");
         return -1;
     }
-    if (scope_forget_raw(self, 2) < 0) {
-        return -1;
-    }
+    Py_CLEAR(self->given[TC_GIVEN_SHIELD]);
     return tc_scope_set_shield(self, value == Py_True);
 }
 
@@ -488,16 +478,16 @@ static PyObject *
 scope_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     CancelScopeObject *self = (CancelScopeObject *)op;
-    PyObject *raw = self->raw != NULL
-                        ? Py_NewRef(self->raw)
-                        : PyTuple_Pack(3, Py_None, Py_None, Py_None);
-    if (raw == NULL) {
-        return NULL;
+    PyObject *given[3];
+    for (int i = 0; i < 3; i++) {
+        given[i] = self->given[i] != NULL ? self->given[i] : Py_None;
     }
     PyObject *caught = self->cancelled_caught;
-    return Py_BuildValue("ddiiiONO", self->deadline, self->relative_deadline,
-                         self->shield, self->entered, self->cancel_called,
-                         self->reason != NULL ? self->reason : Py_None, raw,
+    return Py_BuildValue("ddiiiO(OOO)O", self->deadline,
+                         self->relative_deadline, self->shield,
+                         self->entered, self->cancel_called,
+                         self->reason != NULL ? self->reason : Py_None,
+                         given[0], given[1], given[2],
                          caught != NULL ? caught : Py_False);
 }
 
@@ -507,18 +497,18 @@ scope_setstate(PyObject *op, PyObject *state)
     CancelScopeObject *self = (CancelScopeObject *)op;
     double deadline, relative;
     int shield, entered, cancel_called;
-    PyObject *reason, *raw, *caught;
+    PyObject *reason, *given, *caught;
     if (!PyTuple_Check(state)) {
         PyErr_SetString(PyExc_TypeError, "state must be a tuple");
         return NULL;
     }
     if (!PyArg_ParseTuple(state, "ddpppOO!O:__setstate__", &deadline,
                           &relative, &shield, &entered, &cancel_called,
-                          &reason, &PyTuple_Type, &raw, &caught)) {
+                          &reason, &PyTuple_Type, &given, &caught)) {
         return NULL;
     }
     if (isnan(deadline) || isnan(relative) || self->entered
-        || PyTuple_GET_SIZE(raw) != 3) {
+        || PyTuple_GET_SIZE(given) != 3) {
         PyErr_SetString(PyExc_ValueError, "not the state of a new scope");
         return NULL;
     }
@@ -530,7 +520,11 @@ scope_setstate(PyObject *op, PyObject *state)
     self->shield = shield;
     self->entered = entered;
     self->cancel_called = cancel_called;
-    Py_XSETREF(self->raw, Py_NewRef(raw));
+    for (int i = 0; i < 3; i++) {
+        PyObject *obj = PyTuple_GET_ITEM(given, i);
+        Py_XSETREF(self->given[i],
+                   obj == Py_None ? NULL : Py_NewRef(obj));
+    }
     Py_XSETREF(self->cancelled_caught, Py_NewRef(caught));
     Py_RETURN_NONE;
 }
@@ -575,7 +569,9 @@ scope_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT((PyObject *)self->runner);
     Py_VISIT((PyObject *)self->parent);
     Py_VISIT(self->reason);
-    Py_VISIT(self->raw);
+    for (int i = 0; i < 3; i++) {
+        Py_VISIT(self->given[i]);
+    }
     Py_VISIT(self->cancelled_caught);
     return 0;
 }
@@ -600,30 +596,49 @@ scope_clear(PyObject *op)
     Py_CLEAR(self->parent);
     Py_CLEAR(self->runner);
     Py_CLEAR(self->reason);
-    Py_CLEAR(self->raw);
+    for (int i = 0; i < 3; i++) {
+        Py_CLEAR(self->given[i]);
+    }
     Py_CLEAR(self->cancelled_caught);
     return 0;
+}
+
+/* The end of an untracked scope. */
+static void
+scope_free(CancelScopeObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    tc_state *st = self->st;
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    /* No task and no child can be left: they would own us. */
+    assert(tc_list_is_empty(&self->tasks));
+    assert(tc_list_is_empty(&self->children));
+    scope_clear((PyObject *)self);
+    TC_LIVE_SUB(st, CancelScopeType);
+    if (type == st->CancelScopeType) {
+        tc_freelist_delete(&st->free_scopes, (PyObject *)self);
+    }
+    else {
+        type->tp_free(self);
+    }
+    Py_DECREF(type);
 }
 
 static void
 scope_dealloc(PyObject *op)
 {
     CancelScopeObject *self = (CancelScopeObject *)op;
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    if (self->parent == NULL) {
+        scope_free(self);
+        return;
+    }
     /* An abandoned stack of scopes dies from the inside out, one owning the
        next: as deep as users nest. */
     Py_TRASHCAN_BEGIN(self, scope_dealloc)
-    if (self->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    /* No task and no child can be left: they would own us. */
-    assert(tc_list_is_empty(&self->tasks));
-    assert(tc_list_is_empty(&self->children));
-    scope_clear(op);
-    TC_LIVE_SUB(self->st, CancelScopeType);
-    type->tp_free(op);
-    Py_DECREF(type);
+    scope_free(self);
     Py_TRASHCAN_END
 }
 

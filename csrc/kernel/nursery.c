@@ -22,7 +22,8 @@ NurseryObject *
 tc_nursery_new(TaskObject *parent, CancelScopeObject *scope, int strict)
 {
     tc_state *st = parent->runner->st;
-    NurseryObject *self = PyObject_GC_New(NurseryObject, st->NurseryType);
+    NurseryObject *self = (NurseryObject *)tc_freelist_new(
+        &st->free_nurseries, st->NurseryType);
     if (self == NULL) {
         return NULL;
     }
@@ -440,11 +441,17 @@ nursery_dealloc(PyObject *op)
     while ((link = tc_list_first(&self->children)) != NULL) {
         tc_list_remove(link);
     }
-    TC_LIVE_SUB(self->st, NurseryType);
+    tc_state *st = self->st;
+    TC_LIVE_SUB(st, NurseryType);
     nursery_clear(op);
     Py_CLEAR(self->scope);
     Py_CLEAR(self->parent_task);
-    PyObject_GC_Del(op);
+    if (PyObject_GC_IsFinalized(op)) {
+        PyObject_GC_Del(op);
+    }
+    else {
+        tc_freelist_delete(&st->free_nurseries, op);
+    }
     Py_DECREF(type);
     Py_TRASHCAN_END
 }

@@ -197,7 +197,8 @@ static PyObject *
 manager_new(tc_state *st, int strict)
 {
     NurseryManagerObject *self
-        = PyObject_GC_New(NurseryManagerObject, st->NurseryManagerType);
+        = (NurseryManagerObject *)tc_freelist_new(
+            &st->free_nursery_managers, st->NurseryManagerType);
     if (self == NULL) {
         return NULL;
     }
@@ -346,8 +347,9 @@ manager_dealloc(PyObject *op)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
+    tc_state *st = self->st;
     manager_clear(op);
-    type->tp_free(op);
+    tc_freelist_delete(&st->free_nursery_managers, op);
     Py_DECREF(type);
 }
 

@@ -267,17 +267,9 @@ timeout_scope(tc_state *st, PyObject *number, int relative, PyObject *shield)
         scope->deadline = value;
     }
     scope->shield = shielded;
-    if (!PyFloat_CheckExact(number)
-        || (shield != NULL && !PyBool_Check(shield))) {
-        scope->raw
-            = PyTuple_Pack(3, relative ? Py_None : number,
-                           relative ? number : Py_None,
-                           shield != NULL ? shield : Py_False);
-        if (scope->raw == NULL) {
-            Py_DECREF(scope);
-            return NULL;
-        }
-    }
+    tc_scope_keep_given(
+        scope, relative ? TC_GIVEN_RELATIVE : TC_GIVEN_DEADLINE, number);
+    tc_scope_keep_given(scope, TC_GIVEN_SHIELD, shield);
     return scope;
 }
 
@@ -343,8 +335,8 @@ typedef struct {
 static PyObject *
 fail_new(tc_state *st, PyObject *number, int relative, PyObject *shield)
 {
-    FailScopeObject *self = PyObject_GC_New(FailScopeObject,
-                                            st->FailScopeType);
+    FailScopeObject *self = (FailScopeObject *)tc_freelist_new(
+        &st->free_fail_scopes, st->FailScopeType);
     if (self == NULL) {
         return NULL;
     }
@@ -485,9 +477,10 @@ static void
 fail_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
+    tc_state *st = ((FailScopeObject *)op)->st;
     PyObject_GC_UnTrack(op);
     fail_clear(op);
-    type->tp_free(op);
+    tc_freelist_delete(&st->free_fail_scopes, op);
     Py_DECREF(type);
 }
 
