@@ -418,6 +418,8 @@ def test_memory_of_a_sleeping_task() -> None:
     async def main() -> tuple[float, float]:
         costs = []
         async with trio.open_nursery() as nursery:
+            for _ in range(2000):  # takes all that was kept for reuse
+                nursery.start_soon(trio.sleep_forever)
             for count in (1000, 10_000):
                 tracemalloc.start()
                 for _ in range(count):

@@ -174,6 +174,19 @@ tc_spawn_task(RunnerObject *runner, PyObject *coro, PyObject *name,
     return r < 0 ? NULL : task;
 }
 
+/* Is it a Python coroutine function, or a method that is one? Calling it runs
+   nothing that could look at the context or ask sniffio. */
+static int
+spawn_only_binds(PyObject *async_fn)
+{
+    if (PyMethod_Check(async_fn)) {
+        async_fn = PyMethod_GET_FUNCTION(async_fn);
+    }
+    return PyFunction_Check(async_fn)
+           && (((PyCodeObject *)PyFunction_GET_CODE(async_fn))->co_flags
+               & CO_COROUTINE);
+}
+
 /* Does sniffio say "trio" already? It does all through a run, unless a guest's
    host is calling or somebody has changed it. */
 static int
@@ -183,6 +196,26 @@ spawn_says_trio(RunnerObject *runner)
     return dict != NULL
            && PyDict_GetItemWithError(dict, runner->st->str_name)
                   == runner->st->str_trio;
+}
+
+/* The coroutine of a new task, called in its context. */
+static PyObject *
+spawn_call_inside(RunnerObject *runner, PyObject *context,
+                  PyObject *async_fn, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames)
+{
+    tc_state *st = runner->st;
+    if (PyContext_Enter(context) < 0) {
+        return NULL;
+    }
+    PyObject *coro
+        = spawn_says_trio(runner)
+              ? spawn_call(st, async_fn, args, nargs, kwnames, 1)
+              : tc_spawn_coroutine(st, async_fn, args, nargs, kwnames, 1);
+    if (PyContext_Exit(context) < 0) {
+        Py_CLEAR(coro);
+    }
+    return coro;
 }
 
 TaskObject *
@@ -215,15 +248,14 @@ tc_runner_spawn(RunnerObject *runner, PyObject *async_fn,
     else {
         ctx = PyContext_CopyCurrent();
     }
-    if (ctx == NULL || PyContext_Enter(ctx) < 0) {
+    if (ctx == NULL) {
         goto done;
     }
-    coro = spawn_says_trio(runner)
+    /* Somebody else's context may be entered already, which is an error. */
+    coro = ctx != context && spawn_only_binds(async_fn)
                ? spawn_call(st, async_fn, args, nargs, kwnames, 1)
-               : tc_spawn_coroutine(st, async_fn, args, nargs, kwnames, 1);
-    if (PyContext_Exit(ctx) < 0) {
-        Py_CLEAR(coro);
-    }
+               : spawn_call_inside(runner, ctx, async_fn, args, nargs,
+                                   kwnames);
     if (coro == NULL) {
         goto done;
     }

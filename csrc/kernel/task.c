@@ -26,7 +26,8 @@ tc_task_new(RunnerObject *runner, PyObject *coro, PyObject *name,
             int ki_protected)
 {
     tc_state *st = runner->st;
-    TaskObject *self = PyObject_GC_New(TaskObject, st->TaskType);
+    TaskObject *self
+        = (TaskObject *)tc_freelist_new(&st->free_tasks, st->TaskType);
     if (self == NULL) {
         return NULL;
     }
@@ -489,11 +490,12 @@ task_dealloc(PyObject *op)
     }
     assert(!tc_link_is_linked(&self->all_link));
     tc_task_forget_breakers(self);
-    TC_LIVE_SUB(self->runner->st, TaskType);
+    tc_state *st = self->runner->st;
+    TC_LIVE_SUB(st, TaskType);
     task_clear(op);
     Py_CLEAR(self->name);
     Py_CLEAR(self->runner);
-    PyObject_GC_Del(op);
+    tc_freelist_delete(&st->free_tasks, op);
     Py_DECREF(type);
     Py_TRASHCAN_END
 }
