@@ -329,6 +329,7 @@ static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     tc_state *st = module_state(module);
+    Py_VISIT((PyObject *)st->methods);
 #define TC_FIELD(name) Py_VISIT(st->name);
     TC_STATE_TYPES(TC_FIELD)
     TC_STATE_OBJECTS(TC_FIELD)
@@ -342,6 +343,7 @@ module_clear(PyObject *module)
     tc_state *st = module_state(module);
     /* while the types are there: the blocks are of them */
     tc_awaitable_clear_freelist(st);
+    tc_method_close_freelist(st);
 #define TC_FIELD(name) tc_freelist_close(&st->name);
     TC_STATE_FREELISTS(TC_FIELD)
 #undef TC_FIELD

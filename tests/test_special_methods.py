@@ -132,3 +132,23 @@ def test_many_at_a_time() -> None:
             assert method.__self__.deadline == n  # type: ignore[attr-defined]
         del methods[::2], method
         assert [m.__self__.deadline for m in methods] == list(range(1, 3000, 2))  # type: ignore[attr-defined]
+
+
+def test_those_that_are_kept_are_harmless() -> None:
+    """Whoever goes through gc.get_objects() comes by methods bound to nothing."""
+    for _ in range(3):
+        methods = [trio_c.CancelScope().__enter__ for _ in range(10)]
+        kind = type(methods[0])
+        del methods
+        found = [obj for obj in gc.get_objects() if type(obj) is kind]
+        assert len(found) >= 10
+        for method in found:
+            assert isinstance(method, types.MethodType)
+            assert repr(method) and hash(method) is not None
+            assert method == method and method.__self__ is None
+            with pytest.raises(TypeError, match="bound to nothing"):
+                method()
+        scope = trio_c.CancelScope()
+        assert scope.__enter__ not in found
+        assert scope.__enter__.__self__ is scope  # type: ignore[attr-defined]
+        del found, method

@@ -156,5 +156,8 @@ tc_args_double(PyObject *obj)
     if (PyFloat_CheckExact(obj)) {
         return PyFloat_AS_DOUBLE(obj);
     }
+    if (PyLong_CheckExact(obj)) {
+        return PyLong_AsDouble(obj);
+    }
     return PyFloat_AsDouble(obj);
 }

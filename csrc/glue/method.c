@@ -2,15 +2,21 @@
  *
  * Everything but the call goes through a method object of Python's own, made
  * for the occasion. self was checked when it was bound.
+ *
+ * What lies in the freelist is a live object, tracked and bound to nothing:
+ * coming and going costs neither the collector nor the type anything. Anybody
+ * may find it with gc.get_objects().
  */
 #include "method.h"
-#include "freelist.h"
 
-typedef struct {
+#define MAX_FREE 256
+
+typedef struct MethodObject {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    FunctionObject *func;    /* owned */
-    PyObject *self;          /* owned */
+    FunctionObject *func;            /* owned; NULL in the freelist */
+    PyObject *self;                  /* owned; NULL in the freelist */
+    struct MethodObject *next_free;  /* owned or NULL */
     PyObject *weakrefs;
 } MethodObject;
 
@@ -23,24 +29,78 @@ method_call(PyObject *op, PyObject *const *args, size_t nargsf,
                            PyVectorcall_NARGS(nargsf), kwnames);
 }
 
+static PyObject *
+method_call_free(PyObject *Py_UNUSED(op), PyObject *const *Py_UNUSED(args),
+                 size_t Py_UNUSED(nargsf), PyObject *Py_UNUSED(kwnames))
+{
+    PyErr_SetString(PyExc_TypeError, "a method that is bound to nothing");
+    return NULL;
+}
+
+/* New reference, tracked, bound to nothing; or NULL. */
+static MethodObject *
+method_alloc(tc_state *st)
+{
+    MethodObject *m = PyObject_GC_New(MethodObject, st->MethodType);
+    if (m != NULL) {
+        m->func = NULL;
+        m->self = NULL;
+        m->next_free = NULL;
+        m->weakrefs = NULL;
+        m->vectorcall = method_call_free;
+        PyObject_GC_Track(m);
+    }
+    return m;
+}
+
+/* The same, from the freelist; NULL also if that has none. */
+static MethodObject *
+method_pop(tc_state *st)
+{
+    MethodObject *m = st->methods;
+    if (m == NULL) {
+        return NULL;
+    }
+    st->methods = m->next_free;
+    st->n_methods--;
+    m->next_free = NULL;
+    if (Py_REFCNT(m) > 1) {
+        Py_DECREF(m);        /* somebody has found it */
+        return NULL;
+    }
+    return m;
+}
+
 PyObject *
 tc_method_new(FunctionObject *func, PyObject *self)
 {
     tc_state *st = func->st;
-    if (st->MethodType == NULL) {
-        return PyMethod_New((PyObject *)func, self);  /* the end is near */
-    }
-    MethodObject *m
-        = (MethodObject *)tc_freelist_new(&st->free_methods, st->MethodType);
+    MethodObject *m = method_pop(st);
     if (m == NULL) {
-        return NULL;
+        if (st->MethodType == NULL) {
+            return PyMethod_New((PyObject *)func, self);  /* at shutdown */
+        }
+        m = method_alloc(st);
+        if (m == NULL) {
+            return NULL;
+        }
     }
     m->vectorcall = method_call;
     m->func = (FunctionObject *)Py_NewRef((PyObject *)func);
     m->self = Py_NewRef(self);
-    m->weakrefs = NULL;
-    PyObject_GC_Track(m);
     return (PyObject *)m;
+}
+
+void
+tc_method_close_freelist(tc_state *st)
+{
+    MethodObject *m;
+    while ((m = st->methods) != NULL) {
+        st->methods = m->next_free;
+        m->next_free = NULL;
+        Py_DECREF(m);
+    }
+    st->n_methods = MAX_FREE;  /* keeps nothing more */
 }
 
 /* --- for those who look -------------------------------------------------- */
@@ -50,7 +110,8 @@ static PyObject *
 method_plain(PyObject *op)
 {
     MethodObject *m = (MethodObject *)op;
-    return PyMethod_New((PyObject *)m->func, m->self);
+    return m->func == NULL ? PyMethod_New(Py_None, Py_None)
+                           : PyMethod_New((PyObject *)m->func, m->self);
 }
 
 static PyObject *
@@ -132,6 +193,7 @@ method_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)m->func);
     Py_VISIT(m->self);
+    Py_VISIT((PyObject *)m->next_free);
     return 0;
 }
 
@@ -140,15 +202,36 @@ method_dealloc(PyObject *op)
 {
     MethodObject *m = (MethodObject *)op;
     PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
+    FunctionObject *func = m->func;
+    PyObject *self = m->self;
+    tc_state *st = func == NULL ? NULL : func->st;
+    int keep = st != NULL && st->n_methods < MAX_FREE;
+    if (keep) {
+        Py_INCREF(op);       /* the freelist's; what follows can run Python */
+    }
+    else {
+        PyObject_GC_UnTrack(op);
+    }
     if (m->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    tc_state *st = m->func->st;
-    Py_DECREF(m->self);
-    Py_DECREF(m->func);
-    tc_freelist_delete(&st->free_methods, op);
-    Py_DECREF(type);
+    m->func = NULL;
+    m->self = NULL;
+    m->vectorcall = method_call_free;
+    Py_XDECREF(self);
+    Py_XDECREF(func);
+    if (!keep) {
+        PyObject_GC_Del(op);
+        Py_DECREF(type);
+    }
+    else if (st->n_methods < MAX_FREE) {
+        m->next_free = st->methods;
+        st->methods = m;
+        st->n_methods++;
+    }
+    else {
+        Py_DECREF(op);
+    }
 }
 
 static PyMemberDef method_members[] = {

@@ -13,6 +13,9 @@
 /* New reference, or NULL. self must be an instance of func's owner. */
 PyObject *tc_method_new(FunctionObject *func, PyObject *self);
 
+/* Module teardown. */
+void tc_method_close_freelist(tc_state *st);
+
 int tc_method_register(tc_state *st);
 
 #endif

@@ -12,6 +12,7 @@
 #include "freelist.h"
 
 struct AwaitableObject;
+struct MethodObject;
 
 /* Heap types, owned. */
 #define TC_STATE_TYPES(X)                                                   \
@@ -136,7 +137,6 @@ struct AwaitableObject;
 
 /* Freelists, each of one type. */
 #define TC_STATE_FREELISTS(X)                                               \
-    X(free_methods)                                                         \
     X(free_tasks)                                                           \
     X(free_scopes)                                                          \
     X(free_fail_scopes)                                                     \
@@ -169,6 +169,9 @@ typedef struct tc_state {
 #ifdef TRIO_C_DEBUG
     Py_ssize_t live[TC_N_LIVE];
 #endif
+    /* Freelist of bound methods: owned or NULL. */
+    struct MethodObject *methods;
+    int n_methods;
 #define TC_FIELD(name) tc_freelist name;
     TC_STATE_FREELISTS(TC_FIELD)
 #undef TC_FIELD
