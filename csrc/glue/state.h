@@ -183,6 +183,7 @@ typedef struct tc_state {
     int deterministic;     /* _ALLOW_DETERMINISTIC_SCHEDULING */
     int relabelled;        /* public names say "trio" instead of "trio_c" */
     struct tc_gil *gil;    /* owned; see kernel/gil.h */
+    PyCFunction stdlib_fileno; /* fileno() of socket.socket, or NULL */
 } tc_state;
 
 extern struct PyModuleDef tc_module_def;

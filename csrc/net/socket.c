@@ -36,10 +36,16 @@ tc_socket_fd(SocketObject *self, int *fd)
     if (socket_check_init(self) < 0) {
         return -1;
     }
-    PyObject *sock = Py_NewRef(self->sock);
-    PyObject *number = PyObject_VectorcallMethod(self->st->str_fileno, &sock,
-                                                 1, NULL);
-    Py_DECREF(sock);
+    PyObject *number;
+    if (self->exact && self->st->stdlib_fileno != NULL) {
+        number = self->st->stdlib_fileno(self->sock, NULL);
+    }
+    else {
+        PyObject *sock = Py_NewRef(self->sock);
+        number = PyObject_VectorcallMethod(self->st->str_fileno, &sock, 1,
+                                           NULL);
+        Py_DECREF(sock);
+    }
     if (number == NULL) {
         return -1;
     }
@@ -407,6 +413,24 @@ static PyGetSetDef socket_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* The C function behind fileno() of a standard socket, which is asked before
+   each system call; NULL if it is none that can be called like this. */
+static int
+socket_find_fileno(PyObject *stdlib, PyCFunction *found)
+{
+    PyObject *method = PyObject_GetAttrString(stdlib, "fileno");
+    *found = NULL;
+    if (method == NULL) {
+        return -1;
+    }
+    if (Py_IS_TYPE(method, &PyMethodDescr_Type)) {
+        const PyMethodDef *def = ((PyMethodDescrObject *)method)->d_method;
+        *found = def->ml_flags == METH_NOARGS ? def->ml_meth : NULL;
+    }
+    Py_DECREF(method);
+    return 0;
+}
+
 /* set_socket_class(_SocketType, socket.socket) */
 static PyObject *
 socket_set_class(PyObject *module, PyObject *args)
@@ -421,13 +445,16 @@ socket_set_class(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "not a class of sockets");
         return NULL;
     }
+    PyCFunction find_fd;
     PyObject *resolve = PyObject_GetAttrString(cls, "_resolve_address_nocp");
-    if (resolve == NULL) {
+    if (resolve == NULL || socket_find_fileno(stdlib, &find_fd) < 0) {
+        Py_XDECREF(resolve);
         return NULL;
     }
     Py_XSETREF(st->socket_resolve, resolve);
     Py_XSETREF(st->socket_class, Py_NewRef(cls));
     Py_XSETREF(st->stdlib_socket, Py_NewRef(stdlib));
+    st->stdlib_fileno = find_fd;
     Py_RETURN_NONE;
 }
 

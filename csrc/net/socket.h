@@ -72,6 +72,20 @@ Py_ssize_t tc_net_send(int fd, const void *data, Py_ssize_t size, int flags,
                        const tc_sockaddr *addr);
 int tc_net_would_block(void);    /* looks at errno */
 
+/* What is to be sent, to be released as any buffer. Bytes, which it nearly
+   always is, are not asked for theirs. 0, or -1 with exception. */
+static inline int
+tc_net_get_data(PyObject *data, Py_buffer *view)
+{
+    if (!PyBytes_CheckExact(data)) {
+        return PyObject_GetBuffer(data, view, PyBUF_SIMPLE);
+    }
+    view->obj = Py_NewRef(data);
+    view->buf = PyBytes_AS_STRING(data);
+    view->len = PyBytes_GET_SIZE(data);
+    return 0;
+}
+
 /* The descriptor, -1 if closed. 0 or -1. */
 int tc_socket_fd(SocketObject *sock, int *fd);
 

@@ -36,7 +36,7 @@ send_buffer(AwaitableObject *self, SocketObject *sock, int fd,
             const tc_sockaddr *addr, PyObject **result)
 {
     Py_buffer view;
-    if (PyObject_GetBuffer(self->value, &view, PyBUF_SIMPLE) < 0) {
+    if (tc_net_get_data(self->value, &view) < 0) {
         return TC_TRY_ERROR;
     }
     if (tc_io_handle_would_block(&sock->handle, 1, fd)) {

@@ -189,7 +189,7 @@ send_all_attempt(AwaitableObject *self, SocketObject *sock, int fd,
 {
     Py_buffer view;
     *sent_all = 0;
-    if (PyObject_GetBuffer(self->value, &view, PyBUF_SIMPLE) < 0) {
+    if (tc_net_get_data(self->value, &view) < 0) {
         return TC_TRY_ERROR;
     }
     tc_try tried = TC_TRY_ERROR;
@@ -296,7 +296,7 @@ send_all_begin(AwaitableObject *self)
         return TC_ERROR;
     }
     Py_buffer view;
-    if (PyObject_GetBuffer(self->value, &view, PyBUF_SIMPLE) < 0) {
+    if (tc_net_get_data(self->value, &view) < 0) {
         return send_all_refuse(self->value);
     }
     Py_ssize_t size = view.len;
