@@ -136,6 +136,40 @@ async def test_addresses_are_the_standard_librarys(family, type_, tmp_path):
             assert buffer == b"yz\0\0\0"
 
 
+@in_run
+async def test_datagrams_go_to_who_is_named():
+    hosts = ["127.0.0.1", "127.9.10.99", "127.100.255.254"]
+    if sys.platform != "linux":
+        hosts = ["127.0.0.1"] * 3  # others have no address but that
+    server = tsocket.socket(type=tsocket.SOCK_DGRAM)
+    peers = [tsocket.socket(type=tsocket.SOCK_DGRAM) for _ in hosts]
+    await server.bind(("0.0.0.0", 0))
+    port = server.getsockname()[1]
+    names = []
+    for host, peer in zip(hosts, peers, strict=True):
+        await peer.bind((host, 0))
+        names.append(peer.getsockname())
+    # Twice in a row, in turns, out of order; with the tuple it came with, with
+    # an equal one, and with one from long ago.
+    came = {}
+    for i in (0, 0, 1, 2, 0, 1, 1, 2):
+        await peers[i].sendto(b"x", (hosts[i], port))
+        data, came[i] = await server.recvfrom(10)
+        assert (data, came[i]) == (b"x", names[i])
+        for j in (i, 0, i):
+            if j in came:
+                for name in (came[j], tuple(list(names[j])), names[j]):
+                    await server.sendto(b"%d" % j, name)
+                    assert (await peers[j].recvfrom(10))[0] == b"%d" % j
+    # What one socket remembers means nothing to another in its place.
+    server._sock.close()
+    server._sock = stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_DGRAM)
+    with pytest.raises(AssertionError):  # it is no path
+        await server.sendto(b"x", came[2])
+    for peer in (server, *peers):
+        peer.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 @in_run
 async def test_abstract_and_unnamed_addresses():

@@ -132,6 +132,45 @@ tc_sockaddr_parse(int family, PyObject *address, tc_sockaddr *out)
     }
 }
 
+/* Dotted decimals. inet_ntop() prints them with printf(). */
+static PyObject *
+sockaddr_make_host(const struct in_addr *host)
+{
+    const unsigned char *bytes = (const unsigned char *)host;
+    char text[INET_ADDRSTRLEN], *end = text;
+    for (int i = 0; i < 4; i++) {
+        unsigned value = bytes[i];
+        if (value >= 100) {
+            *end++ = (char)('0' + value / 100);
+        }
+        if (value >= 10) {
+            *end++ = (char)('0' + value / 10 % 10);
+        }
+        *end++ = (char)('0' + value % 10);
+        *end++ = '.';
+    }
+    Py_ssize_t size = end - 1 - text;
+    PyObject *result = PyUnicode_New(size, 127);
+    if (result != NULL) {
+        memcpy(PyUnicode_1BYTE_DATA(result), text, (size_t)size);
+    }
+    return result;
+}
+
+PyObject *
+tc_sockaddr_pair(PyObject *first, PyObject *address)
+{
+    PyObject *pair = first == NULL || address == NULL ? NULL : PyTuple_New(2);
+    if (pair == NULL) {
+        Py_XDECREF(first);
+        Py_XDECREF(address);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(pair, 0, first);
+    PyTuple_SET_ITEM(pair, 1, address);
+    return pair;
+}
+
 PyObject *
 tc_sockaddr_make(const tc_sockaddr *addr)
 {
@@ -142,8 +181,10 @@ tc_sockaddr_make(const tc_sockaddr *addr)
     switch (addr->u.any.sa_family) {
     case AF_INET: {
         const struct sockaddr_in *in = &addr->u.in;
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-        return Py_BuildValue("sH", text, ntohs(in->sin_port));
+        PyObject *host = sockaddr_make_host(&in->sin_addr);
+        return host == NULL ? NULL
+                            : tc_sockaddr_pair(
+                                host, PyLong_FromLong(ntohs(in->sin_port)));
     }
     case AF_INET6: {
         const struct sockaddr_in6 *in6 = &addr->u.in6;
@@ -166,4 +207,57 @@ tc_sockaddr_make(const tc_sockaddr *addr)
             path, (Py_ssize_t)strnlen(path, size));
     }
     }
+}
+
+/* --- the memo ------------------------------------------------------- */
+
+/* May a tuple made of this be taken for one that was parsed? The standard
+   library does not send to every address that it makes. */
+static int
+memo_fits(const tc_sockaddr *addr)
+{
+    return addr->size > 0
+           && (addr->u.any.sa_family == AF_INET
+               || (addr->u.any.sa_family == AF_INET6
+                   && addr->u.in6.sin6_flowinfo == 0));
+}
+
+static void
+memo_set(tc_sockaddr_memo *memo, PyObject *address, const tc_sockaddr *addr)
+{
+    if (memo_fits(addr)) {
+        memo->size = addr->size;
+        memcpy(memo->raw, &addr->u, addr->size);
+        Py_XSETREF(memo->address, Py_NewRef(address));
+    }
+}
+
+int
+tc_sockaddr_parse_memo(tc_sockaddr_memo *memo, int family, PyObject *address,
+                       tc_sockaddr *out)
+{
+    if (address == memo->address) {
+        out->size = memo->size;
+        memcpy(&out->u, memo->raw, memo->size);
+        return 1;
+    }
+    if (!tc_sockaddr_parse(family, address, out)) {
+        return 0;
+    }
+    memo_set(memo, address, out);
+    return 1;
+}
+
+PyObject *
+tc_sockaddr_make_memo(tc_sockaddr_memo *memo, const tc_sockaddr *addr)
+{
+    if (memo->address != NULL && addr->size == memo->size
+        && memcmp(&addr->u, memo->raw, memo->size) == 0) {
+        return Py_NewRef(memo->address);
+    }
+    PyObject *address = tc_sockaddr_make(addr);
+    if (address != NULL) {
+        memo_set(memo, address, addr);
+    }
+    return address;
 }

@@ -203,6 +203,7 @@ socket_adopt(SocketObject *self, PyObject *sock)
     tc_io_handle_forget(&self->handle);
     tc_io_handle_init(&self->handle, 0);
     self->exact = 0;
+    Py_CLEAR(self->peer.address);
     Py_XSETREF(self->sock, Py_NewRef(sock));
     if ((PyObject *)Py_TYPE(sock) != self->st->stdlib_socket) {
         self->handle.tcp = TC_IO_TCP_NO;
@@ -260,6 +261,7 @@ socket_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((SocketObject *)op)->sock);
+    Py_VISIT(((SocketObject *)op)->peer.address);
     return 0;
 }
 
@@ -268,6 +270,7 @@ socket_clear(PyObject *op)
 {
     SocketObject *self = (SocketObject *)op;
     tc_io_handle_forget(&self->handle);
+    Py_CLEAR(self->peer.address);
     Py_CLEAR(self->sock);
     return 0;
 }

@@ -18,6 +18,7 @@ typedef struct SocketObject {
     tc_state *st;            /* borrowed */
     PyObject *sock;          /* owned: standard socket; NULL before __init__ */
     tc_io_handle handle;
+    tc_sockaddr_memo peer;
     Py_ssize_t last_received; /* bytes, the last time that there were any */
     int family;
     int type;

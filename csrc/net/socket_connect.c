@@ -98,8 +98,8 @@ accept_attempt(AwaitableObject *self, SocketObject *sock,
         Py_DECREF((PyObject *)accepted);
     }
     else {
-        *result = Py_BuildValue("NN", (PyObject *)accepted,
-                                tc_sockaddr_make(&addr));
+        *result = tc_sockaddr_pair((PyObject *)accepted,
+                                   tc_sockaddr_make(&addr));
     }
     return *result == NULL ? TC_TRY_ERROR : TC_TRY_DONE;
 }

@@ -308,7 +308,8 @@ recvfrom_attempt(AwaitableObject *self, SocketObject *sock, tc_io *io,
     tc_try tried = receive_bytes(sock, io, fd, tc_transfer_size(self),
                                  tc_transfer_flags(self), &addr, &data);
     if (tried == TC_TRY_DONE) {
-        *result = Py_BuildValue("NN", data, tc_sockaddr_make(&addr));
+        *result = tc_sockaddr_pair(
+            data, tc_sockaddr_make_memo(&sock->peer, &addr));
         tried = *result == NULL ? TC_TRY_ERROR : TC_TRY_DONE;
     }
     return tried;

@@ -103,13 +103,15 @@ socket_send_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
     return tc_plain_new(func->st, &tc_plain_send_op, op, args, nargs, kwnames);
 }
 
-/* value: the data; extra: the address, which was understood once. */
+/* value: the data; extra: the address, which was understood once and is most
+   likely still remembered. */
 static tc_try
 sendto_attempt(AwaitableObject *self, SocketObject *sock,
                tc_io *Py_UNUSED(io), int fd, PyObject **result)
 {
     tc_sockaddr addr;
-    if (!tc_sockaddr_parse(sock->family, self->extra, &addr)) {
+    if (!tc_sockaddr_parse_memo(&sock->peer, sock->family, self->extra,
+                                &addr)) {
         PyErr_SetString(PyExc_OSError, "the socket has been replaced");
         return TC_TRY_ERROR;
     }
@@ -144,7 +146,8 @@ socket_sendto_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
     tc_sockaddr addr;
     if (sock->exact && kwnames == NULL && (nargs == 2 || nargs == 3)
         && (nargs < 3 || tc_transfer_number(args[1], &flags))
-        && tc_sockaddr_parse(sock->family, args[nargs - 1], &addr)) {
+        && tc_sockaddr_parse_memo(&sock->peer, sock->family, args[nargs - 1],
+                                  &addr)) {
         AwaitableObject *aw = tc_awaitable_new(func->st, &sendto_op, op);
         if (aw != NULL) {
             tc_transfer_pack(aw, 0, flags);
