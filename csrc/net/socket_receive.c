@@ -88,6 +88,25 @@ receive_note(SocketObject *sock, Py_ssize_t n, Py_ssize_t size, int flags)
     }
 }
 
+/* glibc gives the end of the heap back to the system as soon as 128 KiB of it
+   are free, which large results make it all the time; each page of the next
+   one is then faulted in and zeroed again, for more than the receive costs.
+   From a mapping that is freed it learns that such blocks come and go, and
+   keeps twice that much. What somebody has told it (mallopt(3)) stays. */
+#define HEAP_KEPT (8 * 1024 * 1024)
+
+static void
+receive_keep_heap(void)
+{
+#ifdef __GLIBC__
+    static int is_kept;
+    if (!is_kept) {
+        is_kept = 1;
+        PyMem_RawFree(PyMem_RawMalloc(HEAP_KEPT / 2));
+    }
+#endif
+}
+
 /* Receive up to `size` bytes as a bytes object into *data (new reference). */
 static tc_try
 receive_bytes(SocketObject *sock, tc_io *io, int fd, Py_ssize_t size,
@@ -103,6 +122,7 @@ receive_bytes(SocketObject *sock, tc_io *io, int fd, Py_ssize_t size,
         }
     }
     else {
+        receive_keep_heap();
         *data = PyBytes_FromStringAndSize(NULL, size);
         if (*data == NULL) {
             return TC_TRY_ERROR;
@@ -136,6 +156,9 @@ tc_socket_receive(SocketObject *sock, tc_io *io, int fd, char **data,
     *data = tc_io_scratch(io, (size_t)*size);
     if (*data == NULL) {
         return TC_TRY_ERROR;
+    }
+    if (sock->last_received > SCRATCH_WORTH) {
+        receive_keep_heap();
     }
     Py_ssize_t n = net_receive(fd, *data, *size, 0,
                                sock->last_received >= TC_NET_LARGE, NULL);
