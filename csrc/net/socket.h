@@ -28,8 +28,10 @@ typedef struct SocketObject {
     char did_shutdown_wr;
 } SocketObject;
 
-/* From here on a transfer is worth letting other threads run. */
-#define TC_NET_LARGE 65536
+/* From here on a transfer takes longer than to wake another thread, which is
+   then let run. Before, it would wake, find the GIL taken again, and start to
+   wait for its turn anew. */
+#define TC_NET_LARGE (256 * 1024)
 
 /* --- operations that try, wait and try again ------------------------ */
 
