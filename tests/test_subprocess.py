@@ -213,7 +213,8 @@ async def test_no_thread_with_a_pidfd(no_threads):
         for process in processes:
             nursery.start_soon(process.wait)
         await wait_all_tasks_blocked()
-        assert threading.active_count() == before
+        # Fewer, if one that was kept has had no job for ten seconds.
+        assert threading.active_count() <= before
         for process in processes:
             process.kill()
     assert {process.returncode for process in processes} == {-9}
