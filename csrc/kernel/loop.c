@@ -278,12 +278,16 @@ loop_run_batch(RunnerObject *runner)
     return 0;
 }
 
-/* Between batches of a loop that does not sleep: let threads at the GIL. */
+/* Before a wait that keeps the GIL: let threads at it. The others give it up
+   anyway, without waiting until somebody has it. */
 static void
-loop_share_gil(RunnerObject *runner)
+loop_share_gil(LoopObject *self)
 {
+    RunnerObject *runner = self->runner;
     tc_state *st = runner->st;
-    if (tc_gil_is_wanted(st)) {
+    int keeps = self->timeout == 0.0 || runner->is_guest
+                || tc_entry_queue_is_flagged(runner->entry_queue);
+    if (keeps && tc_gil_is_wanted(st)) {
         tc_gil_yield(st);
         runner->last_release = tc_clock_monotonic();
     }
@@ -345,12 +349,9 @@ loop_advance(LoopObject *self, Py_ssize_t n_events)
             return -1;
         }
     }
-    else {
-        if (loop_wake_phase(self, n_events) < 0
-            || loop_run_batch(runner) < 0) {
-            return -1;
-        }
-        loop_share_gil(runner);
+    else if (loop_wake_phase(self, n_events) < 0
+             || loop_run_batch(runner) < 0) {
+        return -1;
     }
     if (runner->n_tasks == 0) {
         return 0;
@@ -363,6 +364,7 @@ loop_advance(LoopObject *self, Py_ssize_t n_events)
         || loop_io_hook(runner, TC_HOOK_BEFORE_IO_WAIT, self->timeout) < 0) {
         return -1;
     }
+    loop_share_gil(self);
     self->state = WAITING;
     return 1;
 }
