@@ -116,6 +116,8 @@ struct MethodObject;
     X(threads_idle_var)    /* RunVar of an Event: no thread is active */    \
     X(sniffio_cvar)        /* sniffio.current_async_library_cvar */         \
     X(str_start_thread_soon)                                                \
+    X(str_thread_cache)                                                     \
+    X(str_idle_timeout)                                                     \
     X(str_acquire_on_behalf_of)                                             \
     X(str_release_on_behalf_of)                                             \
     X(io_overrides)       /* replaced EpollIOManager methods, or NULL */    \

@@ -33,7 +33,7 @@
 struct EntryQueueObject {
     PyObject_HEAD
     tc_state *st;            /* borrowed */
-    tc_jobs jobs;
+    tc_jobs *jobs;           /* owned; NULL only if there was no memory */
     int read_fd;             /* owned; -1 when closed */
     int write_fd;            /* owned; -1 when closed */
     int old_wakeup_fd;       /* what signals wrote to before this run */
@@ -79,14 +79,14 @@ entry_queue_open_pair(EntryQueueObject *self)
     /* One byte says it all: let the kernel keep as few as it can. */
     (void)setsockopt(fds[0], SOL_SOCKET, SO_RCVBUF, &one, sizeof(one));
     (void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &one, sizeof(one));
-    self->jobs.wake_fd = fds[1];
+    self->jobs->wake_fd = fds[1];
     return 0;
 }
 
 static void
 entry_queue_close_pair(EntryQueueObject *self)
 {
-    tc_jobs_forget_wake_fd(&self->jobs);
+    tc_jobs_forget_wake_fd(self->jobs);
     if (self->read_fd >= 0) {
         close(self->read_fd);
         self->read_fd = -1;
@@ -173,11 +173,11 @@ tc_entry_queue_push(EntryQueueObject *self, PyObject *fn, PyObject *args,
 {
     int r;
     if (idempotent) {
-        r = tc_jobs_push_once(&self->jobs, fn, args);
+        r = tc_jobs_push_once(self->jobs, fn, args);
     }
     else {
         tc_job job = {NULL, Py_NewRef(fn), Py_NewRef(args)};
-        r = tc_jobs_push(&self->jobs, job);
+        r = tc_jobs_push(self->jobs, job, 0);
         if (r != 0) {
             Py_DECREF(fn);
             Py_DECREF(args);
@@ -188,12 +188,16 @@ tc_entry_queue_push(EntryQueueObject *self, PyObject *fn, PyObject *args,
 
 int
 tc_entry_queue_push_native(EntryQueueObject *self,
-                           const tc_native_job *native, PyObject *obj)
+                           const tc_native_job *native, PyObject *obj,
+                           tc_jobs **bell)
 {
     tc_job job = {native, Py_NewRef(obj), NULL};
-    int r = tc_jobs_push(&self->jobs, job);
+    int r = tc_jobs_push(self->jobs, job, bell != NULL);
     if (r != 0) {
         Py_DECREF(obj);
+    }
+    else if (bell != NULL) {
+        *bell = self->jobs;
     }
     return entry_queue_result(self, r);
 }
@@ -247,20 +251,20 @@ tc_entry_queue_add_guest(EntryQueueObject *self, tc_queue_guest *guest)
 void
 tc_entry_queue_set_sleeping(EntryQueueObject *self, int sleeping)
 {
-    atomic_store(&self->jobs.sleeping, sleeping);
+    atomic_store(&self->jobs->sleeping, sleeping);
 }
 
 int
 tc_entry_queue_is_flagged(EntryQueueObject *self)
 {
-    return atomic_load(&self->jobs.flagged);
+    return atomic_load(&self->jobs->flagged);
 }
 
 int
 tc_entry_queue_wake_task(EntryQueueObject *self)
 {
     AwaitableObject *waiter = self->waiter;
-    if (!atomic_exchange(&self->jobs.flagged, 0) || waiter == NULL
+    if (!atomic_exchange(&self->jobs->flagged, 0) || waiter == NULL
         || waiter->task->scheduled) {
         /* Not asleep: it will look at the queue before it sleeps. */
         return 0;
@@ -274,7 +278,7 @@ tc_entry_queue_wake_task(EntryQueueObject *self)
 Py_ssize_t
 tc_entry_queue_size(EntryQueueObject *self)
 {
-    return (Py_ssize_t)tc_jobs_size(&self->jobs);
+    return (Py_ssize_t)tc_jobs_size(self->jobs);
 }
 
 /* --- the task ---------------------------------------------------------- */
@@ -346,15 +350,15 @@ static int
 entry_queue_run_bounded(EntryQueueObject *self, TaskObject *task)
 {
     tc_job job;
-    for (size_t n = tc_jobs_size_fifo(&self->jobs);
-         n > 0 && tc_jobs_pop(&self->jobs, &job); n--) {
+    for (size_t n = tc_jobs_size_fifo(self->jobs);
+         n > 0 && tc_jobs_pop(self->jobs, &job); n--) {
         if (entry_queue_run_job(self, task, job) < 0) {
             return -1;
         }
     }
-    uint64_t before = tc_jobs_serial(&self->jobs);
+    uint64_t before = tc_jobs_serial(self->jobs);
     PyObject *once;
-    while ((once = tc_jobs_pop_once(&self->jobs, before)) != NULL) {
+    while ((once = tc_jobs_pop_once(self->jobs, before)) != NULL) {
         job.native = NULL;
         job.obj = Py_NewRef(PyTuple_GET_ITEM(once, 0));
         job.args = Py_NewRef(PyTuple_GET_ITEM(once, 1));
@@ -370,7 +374,7 @@ entry_queue_run_bounded(EntryQueueObject *self, TaskObject *task)
 static tc_step
 entry_queue_finish(EntryQueueObject *self, TaskObject *task)
 {
-    tc_jobs_close(&self->jobs);
+    tc_jobs_close(self->jobs);
     return entry_queue_run_bounded(self, task) < 0 ? TC_ERROR : TC_DONE;
 }
 
@@ -393,9 +397,9 @@ entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw,
     if (rested) {
         /* Woken by the flag alone, the socket is empty unless somebody says
            that he wrote. */
-        if (!by_flag || atomic_load(&self->jobs.written)) {
+        if (!by_flag || atomic_load(&self->jobs->written)) {
             entry_queue_drain_pair(self);
-            atomic_store(&self->jobs.written, 0);
+            atomic_store(&self->jobs->written, 0);
         }
         return 1;
     }
@@ -420,7 +424,7 @@ entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
     if (entry_queue_run_bounded(self, task) < 0) {
         return TC_ERROR;
     }
-    if (!tc_jobs_rest(&self->jobs)) {
+    if (!tc_jobs_rest(self->jobs)) {
         aw->phase = ENTRY_YIELDING;
         return tc_trap_checkpoint(aw, task);
     }
@@ -476,10 +480,10 @@ tc_entry_queue_new(tc_state *st)
     self->woken_by_flag = 0;
     tc_list_init(&self->guests);
     self->weakrefs = NULL;
-    int r = tc_jobs_init(&self->jobs);
+    self->jobs = tc_jobs_new();
     TC_LIVE_ADD(st, EntryQueueType);
     PyObject_GC_Track(self);
-    if (r < 0 || entry_queue_open_pair(self) < 0) {
+    if (self->jobs == NULL || entry_queue_open_pair(self) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -490,7 +494,7 @@ int
 tc_entry_queue_close(EntryQueueObject *self)
 {
     int r = 0;
-    tc_jobs_close(&self->jobs);
+    tc_jobs_close(self->jobs);
     if (self->old_wakeup_fd != NOT_INSTALLED) {
         int old = self->old_wakeup_fd;
         self->old_wakeup_fd = NOT_INSTALLED;
@@ -506,7 +510,7 @@ tc_entry_queue_close(EntryQueueObject *self)
     entry_queue_close_pair(self);
     /* Only a run that broke down leaves jobs and guests behind. */
     PyObject *exc = PyErr_GetRaisedException();
-    tc_jobs_discard(&self->jobs);
+    tc_jobs_discard(self->jobs);
     tc_link *link;
     while ((link = tc_list_first(&self->guests)) != NULL) {
         tc_queue_guest *guest = TC_CONTAINER_OF(link, tc_queue_guest, link);
@@ -544,15 +548,15 @@ static int
 entry_queue_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    return tc_jobs_traverse(&((EntryQueueObject *)op)->jobs, visit, arg);
+    return tc_jobs_traverse(((EntryQueueObject *)op)->jobs, visit, arg);
 }
 
 static int
 entry_queue_clear(PyObject *op)
 {
     EntryQueueObject *self = (EntryQueueObject *)op;
-    tc_jobs_close(&self->jobs);
-    tc_jobs_discard(&self->jobs);
+    tc_jobs_close(self->jobs);
+    tc_jobs_discard(self->jobs);
     return 0;
 }
 
@@ -567,9 +571,9 @@ entry_queue_dealloc(PyObject *op)
     }
     /* Guests hold the queue. */
     assert(tc_list_is_empty(&self->guests));
-    if (self->jobs.lock != NULL) {
+    if (self->jobs != NULL) {
         entry_queue_close_pair(self);
-        tc_jobs_fini(&self->jobs);
+        tc_jobs_free(self->jobs);
     }
     TC_LIVE_SUB(self->st, EntryQueueType);
     PyObject_GC_Del(op);

@@ -14,6 +14,8 @@
  *   if the equal one is still queued afterwards.
  * - wake_fd is written only under the lock, so after
  *   tc_jobs_forget_wake_fd() its number may be reused.
+ * - Who has queued a job silently has a reference, and rings later, without
+ *   the GIL. All but the lock and the wake-up is gone by then if the queue is.
  * - flagged is set before sleeping is read; the loop sets sleeping before it
  *   reads flagged. Both are sequentially consistent, so one of the two sees
  *   the other.
@@ -41,34 +43,48 @@ typedef struct jobs_once {
     uint64_t serial;
 } jobs_once;
 
-int
-tc_jobs_init(tc_jobs *jobs)
+tc_jobs *
+tc_jobs_new(void)
 {
-    memset(jobs, 0, sizeof(*jobs));
+    tc_jobs *jobs = PyMem_RawCalloc(1, sizeof(*jobs));
+    if (jobs == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
     tc_list_init(&jobs->once);
     jobs->wake_fd = -1;
     atomic_init(&jobs->flagged, 0);
     atomic_init(&jobs->sleeping, 0);
     atomic_init(&jobs->written, 0);
+    atomic_init(&jobs->refs, 1);
     jobs->lock = PyThread_allocate_lock();
     if (jobs->lock == NULL) {
+        PyMem_RawFree(jobs);
         PyErr_NoMemory();
-        return -1;
+        return NULL;
     }
-    return 0;
+    return jobs;
+}
+
+/* No GIL needed. */
+static void
+jobs_unref(tc_jobs *jobs)
+{
+    if (atomic_fetch_sub(&jobs->refs, 1) == 1) {
+        PyThread_free_lock(jobs->lock);
+        PyMem_RawFree(jobs);
+    }
 }
 
 void
-tc_jobs_fini(tc_jobs *jobs)
+tc_jobs_free(tc_jobs *jobs)
 {
-    if (jobs->lock == NULL) {
-        return;
-    }
     tc_jobs_discard(jobs);
     PyMem_RawFree(jobs->ring);
     PyMem_RawFree(jobs->buckets);
-    PyThread_free_lock(jobs->lock);
-    jobs->lock = NULL;
+    jobs->ring = NULL;
+    jobs->buckets = NULL;
+    jobs_unref(jobs);
 }
 
 /* Without the lock: the collector runs in no thread that holds it, and while
@@ -102,9 +118,8 @@ jobs_unlock(tc_jobs *jobs)
 
 /* Lock held. The one failure is a full socket, and that is readable too. */
 static void
-jobs_wake(tc_jobs *jobs)
+jobs_ring(tc_jobs *jobs)
 {
-    atomic_store(&jobs->flagged, 1);
     if (atomic_load(&jobs->sleeping) && jobs->wake_fd >= 0
         && !atomic_exchange(&jobs->written, 1)) {
         int saved = errno;
@@ -112,6 +127,26 @@ jobs_wake(tc_jobs *jobs)
         (void)sent;
         errno = saved;
     }
+}
+
+/* Lock held. */
+static void
+jobs_wake(tc_jobs *jobs)
+{
+    atomic_store(&jobs->flagged, 1);
+    jobs_ring(jobs);
+}
+
+void
+tc_jobs_ring(tc_jobs *jobs)
+{
+    /* Else the loop has been there already. */
+    if (atomic_load(&jobs->flagged)) {
+        jobs_lock(jobs);
+        jobs_ring(jobs);
+        jobs_unlock(jobs);
+    }
+    jobs_unref(jobs);
 }
 
 /* --- FIFO ---------------------------------------------------------------- */
@@ -139,21 +174,32 @@ jobs_grow(tc_jobs *jobs)
     return 0;
 }
 
-int
-tc_jobs_push(tc_jobs *jobs, tc_job job)
+/* Lock held. 0; 1 if closed; -1 without exception. */
+static int
+jobs_append(tc_jobs *jobs, tc_job job)
 {
-    int r = 0;
-    jobs_lock(jobs);
     if (jobs->closed) {
-        r = 1;
+        return 1;
     }
-    else if (jobs->n == jobs->capacity && jobs_grow(jobs) < 0) {
-        r = -1;
+    if (jobs->n == jobs->capacity && jobs_grow(jobs) < 0) {
+        return -1;
     }
-    else {
-        size_t end = (jobs->first + jobs->n) & (jobs->capacity - 1);
-        jobs->ring[end] = job;
-        jobs->n++;
+    size_t end = (jobs->first + jobs->n) & (jobs->capacity - 1);
+    jobs->ring[end] = job;
+    jobs->n++;
+    return 0;
+}
+
+int
+tc_jobs_push(tc_jobs *jobs, tc_job job, int silently)
+{
+    jobs_lock(jobs);
+    int r = jobs_append(jobs, job);
+    if (r == 0 && silently) {
+        atomic_store(&jobs->flagged, 1);
+        atomic_fetch_add(&jobs->refs, 1);
+    }
+    else if (r == 0) {
         jobs_wake(jobs);
     }
     jobs_unlock(jobs);

@@ -1,7 +1,7 @@
 /* jobs.h - the part of the entry queue that any thread may touch: the jobs,
  * and what tells the run loop about them.
  *
- * Attached thread state required throughout, loop thread only where said.
+ * Attached thread state required but where said, loop thread only where said.
  */
 #ifndef TC_KERNEL_JOBS_H
 #define TC_KERNEL_JOBS_H
@@ -46,17 +46,21 @@ typedef struct tc_jobs {
     atomic_int flagged;           /* something came that nobody has seen */
     atomic_int sleeping;          /* a new job must write to wake_fd */
     atomic_int written;           /* somebody did, or is just doing it */
+    atomic_int refs;              /* the queue, and who is yet to ring */
 } tc_jobs;
 
-/* 0 or -1. fini drops what is left. */
-int tc_jobs_init(tc_jobs *jobs);
-void tc_jobs_fini(tc_jobs *jobs);
+/* NULL with exception. free drops what is left. */
+tc_jobs *tc_jobs_new(void);
+void tc_jobs_free(tc_jobs *jobs);
 int tc_jobs_traverse(tc_jobs *jobs, visitproc visit, void *arg);
 
 /* Add a job, unless the queue is closed: 0, 1 if it is closed, or -1 with
    exception. Signal handlers and finalizers included. job's references are
-   stolen if 0. */
-int tc_jobs_push(tc_jobs *jobs, tc_job job);
+   stolen if 0. Silently: a sleeping loop is woken by tc_jobs_ring() only,
+   which the caller then owes, soon and once. */
+int tc_jobs_push(tc_jobs *jobs, tc_job job, int silently);
+/* Without the GIL, which the loop is going to take. jobs may be gone then. */
+void tc_jobs_ring(tc_jobs *jobs);
 /* Add fn(*args) unless an equal job is queued. Results as above. Borrowed. */
 int tc_jobs_push_once(tc_jobs *jobs, PyObject *fn, PyObject *args);
 

@@ -300,10 +300,14 @@ request_new(tc_state *st, EntryQueueObject *queue, ThreadJobObject *job,
 /* Wait for the answer, without the GIL. 0, or -1 with exception if a signal
    handler raised. */
 static int
-request_wait(ThreadRequestObject *self)
+request_wait(ThreadRequestObject *self, tc_jobs *bell)
 {
     for (;;) {
         PyThreadState *tstate = PyEval_SaveThread();
+        if (bell != NULL) {
+            tc_jobs_ring(bell);
+            bell = NULL;
+        }
         PyLockStatus status
             = PyThread_acquire_lock_timed(self->answered, -1, 1);
         tc_gil_acquire(self->st, tstate);
@@ -323,9 +327,11 @@ request_ask(ThreadRequestObject *self)
     const tc_native_job *how = self->job != NULL ? &request_host_job
                                : self->is_async  ? &request_async_job
                                                  : &request_sync_job;
+    tc_jobs *bell;
     if (tc_thread_cache_load(self->st) < 0
-        || tc_entry_queue_push_native(self->queue, how, (PyObject *)self) < 0
-        || request_wait(self) < 0) {
+        || tc_entry_queue_push_native(self->queue, how, (PyObject *)self,
+                                      &bell) < 0
+        || request_wait(self, bell) < 0) {
         return NULL;
     }
     PyObject *error = self->error;

@@ -69,17 +69,17 @@ tc_thread_cache_load(tc_state *st)
 /* --- names of threads -------------------------------------------------- */
 
 /* What the system shows for a thread: ASCII, 15 bytes. */
-static int
+static void
 thread_cache_set_os_name(unsigned long ident, PyObject *name)
 {
-    PyObject *bytes = PyUnicode_AsEncodedString(name, "ascii", "replace");
-    if (bytes == NULL) {
-        return -1;
-    }
     char text[16];
-    strncpy(text, PyBytes_AS_STRING(bytes), sizeof(text) - 1);
-    text[sizeof(text) - 1] = '\0';
-    Py_DECREF(bytes);
+    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
+    n = n < (Py_ssize_t)sizeof(text) ? n : (Py_ssize_t)sizeof(text) - 1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        Py_UCS4 c = PyUnicode_READ_CHAR(name, i);
+        text[i] = (char)(c < 128 ? c : '?');
+    }
+    text[n] = '\0';
     /* A thread without the name it should have runs as well. */
 #if defined(__linux__)
     (void)pthread_setname_np((pthread_t)ident, text);
@@ -89,7 +89,6 @@ thread_cache_set_os_name(unsigned long ident, PyObject *name)
 #else
     (void)ident;
 #endif
-    return 0;
 }
 
 /* set_os_thread_name(ident, name) */
@@ -121,9 +120,7 @@ thread_cache_set_os_name_impl(FunctionObject *Py_UNUSED(func),
                      Py_TYPE(a[1])->tp_name);
         return NULL;
     }
-    if (thread_cache_set_os_name(ident, a[1]) < 0) {
-        return NULL;
-    }
+    thread_cache_set_os_name(ident, a[1]);
     Py_RETURN_NONE;
 }
 
@@ -137,9 +134,11 @@ thread_worker_rename(ThreadWorkerObject *self, PyObject *name)
     }
     PyObject *text = PyObject_Str(name);
     if (text == NULL
-        || PyObject_SetAttr(self->thread, self->st->str_name, text) < 0
-        || thread_cache_set_os_name(PyThread_get_thread_ident(), text) < 0) {
+        || PyObject_SetAttr(self->thread, self->st->str_name, text) < 0) {
         PyErr_WriteUnraisable(self->thread);
+    }
+    else {
+        thread_cache_set_os_name(PyThread_get_thread_ident(), text);
     }
     Py_XDECREF(text);
 }
@@ -209,7 +208,8 @@ thread_worker_set_idle(ThreadWorkerObject *self)
     PyThread_release_lock(cache->lock);
 }
 
-static void
+/* Whom to wake when the GIL is free, or NULL: he would only wait for it. */
+static tc_jobs *
 thread_worker_run_job(ThreadWorkerObject *self)
 {
     tc_state *st = self->st;
@@ -217,6 +217,7 @@ thread_worker_run_job(ThreadWorkerObject *self)
     self->fn = self->deliver = self->name = NULL;
     int native = Py_IS_TYPE(fn, st->ThreadJobType) && fn == deliver;
     PyObject *outcome = NULL;
+    tc_jobs *bell = NULL;
 
     if (name != Py_None) {
         thread_worker_rename(self, name);
@@ -238,7 +239,7 @@ thread_worker_run_job(ThreadWorkerObject *self)
     /* First this: whoever sees the result may want the next thread. */
     thread_worker_set_idle(self);
     if (native) {
-        if (tc_thread_job_deliver((ThreadJobObject *)deliver) < 0) {
+        if (tc_thread_job_deliver((ThreadJobObject *)deliver, &bell) < 0) {
             thread_worker_report_failure(self);
         }
     }
@@ -251,6 +252,7 @@ thread_worker_run_job(ThreadWorkerObject *self)
     }
     Py_XDECREF(outcome);
     Py_DECREF(deliver);
+    return bell;
 }
 
 /* _thread_cache.IDLE_TIMEOUT in microseconds; it may be patched any time. */
@@ -261,7 +263,7 @@ thread_worker_patience(tc_state *st)
     PyObject *module = thread_cache_module(st);
     PyObject *value
         = module == NULL ? NULL
-                         : PyObject_GetAttrString(module, "IDLE_TIMEOUT");
+                         : PyObject_GetAttr(module, st->str_idle_timeout);
     if (value != NULL) {
         seconds = PyFloat_AsDouble(value);
         Py_DECREF(value);
@@ -305,16 +307,21 @@ thread_worker_call(PyObject *op, PyObject *Py_UNUSED(args),
 {
     ThreadWorkerObject *self = (ThreadWorkerObject *)op;
     tc_state *st = self->st;
+    tc_jobs *bell = NULL;
     int has_job;
     Py_INCREF(self);
     thread_worker_identify(self);
     do {
         PY_TIMEOUT_T patience = thread_worker_patience(st);
         PyThreadState *tstate = PyEval_SaveThread();
+        if (bell != NULL) {
+            tc_jobs_ring(bell);
+            bell = NULL;
+        }
         has_job = thread_worker_wait(self, patience);
         tc_gil_acquire(st, tstate);
         if (has_job) {
-            thread_worker_run_job(self);
+            bell = thread_worker_run_job(self);
         }
     } while (has_job);
     /* thread -> target -> worker -> thread */
@@ -489,7 +496,7 @@ tc_thread_cache_start(tc_state *st, PyObject *fn, PyObject *deliver,
     if (module == NULL) {
         return -1;
     }
-    PyObject *cache = PyObject_GetAttrString(module, "THREAD_CACHE");
+    PyObject *cache = PyObject_GetAttr(module, st->str_thread_cache);
     if (cache == NULL) {
         return -1;
     }
@@ -630,7 +637,10 @@ tc_thread_cache_register(tc_state *st)
 {
     st->str_start_thread_soon
         = PyUnicode_InternFromString("start_thread_soon");
-    if (st->str_start_thread_soon == NULL
+    st->str_thread_cache = PyUnicode_InternFromString("THREAD_CACHE");
+    st->str_idle_timeout = PyUnicode_InternFromString("IDLE_TIMEOUT");
+    if (st->str_start_thread_soon == NULL || st->str_thread_cache == NULL
+        || st->str_idle_timeout == NULL
         || tc_state_add_type(st, &st->ThreadWorkerType,
                              &tc_thread_worker_spec, NULL, NULL) < 0
         || tc_state_add_type(st, &st->ThreadCacheType, &tc_thread_cache_spec,

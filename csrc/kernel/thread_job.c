@@ -102,10 +102,10 @@ tc_thread_job_run(ThreadJobObject *self)
 static const tc_native_job job_report_job;
 
 int
-tc_thread_job_deliver(ThreadJobObject *self)
+tc_thread_job_deliver(ThreadJobObject *self, tc_jobs **bell)
 {
     if (tc_entry_queue_push_native(self->token->queue, &job_report_job,
-                                   (PyObject *)self) < 0) {
+                                   (PyObject *)self, bell) < 0) {
         /* The run is over; nobody wants to know. A limiter that outlives it
            still has the job as a borrower, so let go of what the job has. */
         if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {
@@ -149,7 +149,7 @@ job_tp_call(PyObject *op, PyObject *args, PyObject *kwargs)
     if (self->value == NULL) {
         self->error = PyErr_GetRaisedException();
     }
-    if (tc_thread_job_deliver(self) < 0) {
+    if (tc_thread_job_deliver(self, NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -51,8 +51,9 @@ void tc_thread_job_forget(ThreadJobObject *job);
 
 /* In the worker: call fn, keeping what comes in the job. */
 void tc_thread_job_run(ThreadJobObject *job);
-/* In the worker: send the job back to its run. 0 or -1. */
-int tc_thread_job_deliver(ThreadJobObject *job);
+/* In the worker: send the job back to its run. 0 or -1. `bell` is that of
+   tc_entry_queue_push_native(); NULL in it if there is nobody to wake. */
+int tc_thread_job_deliver(ThreadJobObject *job, tc_jobs **bell);
 
 /* The job that this thread is working for. Borrowed, or NULL. */
 ThreadJobObject *tc_thread_current_job(void);
