@@ -85,6 +85,12 @@ def test_copies_and_weak_references() -> None:
     method = scope.__enter__
     assert copy.copy(method) == method
     assert weakref.ref(method)() is method
+    died: list[object] = []
+    other = scope.__exit__
+    ref = weakref.ref(other, died.append)
+    del other
+    assert ref() is None
+    assert died == [ref]
     weak = weakref.WeakMethod(method)
     del method
     assert weak() == scope.__enter__

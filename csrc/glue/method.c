@@ -205,7 +205,8 @@ method_dealloc(PyObject *op)
     FunctionObject *func = m->func;
     PyObject *self = m->self;
     tc_state *st = func == NULL ? NULL : func->st;
-    int keep = st != NULL && st->n_methods < MAX_FREE;
+    /* Weak references can only be cleared of what is about to die. */
+    int keep = st != NULL && st->n_methods < MAX_FREE && m->weakrefs == NULL;
     if (keep) {
         Py_INCREF(op);       /* the freelist's; what follows can run Python */
     }
