@@ -541,3 +541,14 @@ def test_start_out_of_memory() -> None:
         assert failures
 
     trio.run(main)
+
+
+def test_weak_references_to_an_awaitable_die_with_it() -> None:
+    died: list[object] = []
+    for _ in range(3):  # also for one whose block is used again
+        awaitable = trio.lowlevel.checkpoint()
+        awaitable.close()
+        ref = weakref.ref(awaitable, died.append)
+        del awaitable
+        assert ref() is None
+        assert died.pop() is ref

@@ -604,9 +604,10 @@ awaitable_dealloc(PyObject *op)
         && PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;
     }
-    /* A block whose finalised bit is set would never warn again. */
+    /* A block whose finalised bit is set would never warn again; and weak
+       references can only be cleared of what is about to die. */
     int keep = st->n_awaitables < MAX_FREE && st->n_awaitables >= 0
-               && !self->finalized;
+               && !self->finalized && self->weakrefs == NULL;
     if (keep) {
         Py_INCREF(op);       /* the freelist's; what follows can run Python */
     }
