@@ -210,12 +210,31 @@ def test_charts() -> None:
     drawings = charts.charts(recorded(5.0))
     assert drawings.keys() >= {"primitives", "growth", "network", "summary"}
     for name, svg in drawings.items():
+        if name == "growth-curves":
+            continue
         root = xml.etree.ElementTree.fromstring(svg)
         words = [element.text for element in root.iter() if element.text]
         assert "20×" in words, name
         for element in root.iter():
             for side in "x", "cx", "x1", "x2":
                 assert 0 <= float(element.get(side, 0)) <= charts.WIDTH
+
+
+def test_curves() -> None:
+    results = recorded(5.0)
+    assert "growth-curves" not in charts.charts(results)  # of one size only
+    for size in 10, 100_000:
+        for contestant, value in ("trio_c", 200.0), ("trio", 9000.0):
+            rounds = results.entry("growth", f"tasks-{size}", contestant)["rounds"]
+            rounds[:] = [{"cpu_ns": value}]
+    root = xml.etree.ElementTree.fromstring(charts.charts(results)["growth-curves"])
+    words = [element.text for element in root.iter() if element.text]
+    assert "tasks, CPU ns each" in words and "cancel, CPU ns each" not in words
+    lines = [e for e in root.iter() if " " in e.get("points", "")]
+    assert len(lines) == 2
+    for line in lines:  # flat, and nothing lost
+        (x1, y1), (x2, y2) = (p.split(",") for p in line.get("points").split())
+        assert float(x1) < float(x2) and y1 == y2
 
 
 def test_failure_is_in_the_table() -> None:

@@ -1,13 +1,15 @@
 """The charts: how many times faster than trio everyone is.
 
 One for each section of targets.py, and one of a few rows for the README. A
-row has a dot for each contestant on a logarithmic axis, where trio is 1.
+row has a dot for each contestant on a logarithmic axis, where trio is 1. And
+one of how costs grow with numbers, where flat is good.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from .measuring import CONTESTANTS
@@ -18,6 +20,7 @@ from .targets import SECTIONS, SUMMARY, Row
 # Readable on white and on black.
 COLOURS = {
     "trio_c": "#e8590c",
+    "trio": "#c92a6b",
     "asyncio": "#3b82f6",
     "asyncio-protocol": "#1d4ed8",
     "uvloop": "#37b24d",
@@ -28,7 +31,7 @@ COLOURS = {
     "c": "#6e7681",
 }
 
-WIDTH, LABELS, RIGHT = 860.0, 270.0, 60.0
+WIDTH, LABELS, RIGHT = 880.0, 290.0, 70.0
 TOP, ROW, BOTTOM = 76.0, 24.0, 40.0
 
 
@@ -51,7 +54,7 @@ def line(results: Results, row: Row) -> Line | None:
 
 def ticks(low: float, high: float) -> list[float]:
     """1, 2, 5 and so on, as far as they are between these."""
-    steps = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 5)]
+    steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
     return [step for step in steps if low <= step <= high]
 
 
@@ -68,13 +71,7 @@ def dots(title: str, lines: Iterable[Line]) -> str:
     drawing = Drawing(WIDTH, bottom + BOTTOM, title)
     drawing.text(12.0, 24.0, title, class_="title")
 
-    left = 12.0
-    present = {name for one in lines for name in one.times}
-    for name in (c for c in CONTESTANTS if c in present):
-        mark(drawing, name, left + 5, 46.0)
-        drawing.text(left + 15, 50.0, name)
-        left += 32 + 7 * len(name)
-
+    legend(drawing, {name for one in lines for name in one.times})
     for tick in ticks(low, high):
         kind = "axis" if tick == 1 else "grid"
         drawing.line(x(tick), TOP - 8, x(tick), bottom, class_=kind)
@@ -84,7 +81,7 @@ def dots(title: str, lines: Iterable[Line]) -> str:
     drawing.text(
         (LABELS + WIDTH - RIGHT) / 2,
         bottom + 33,
-        "times faster than trio, logarithmic: further to the right is better",
+        "times faster than trio (or smaller), logarithmic: to the right is better",
         class_="small",
         text_anchor="middle",
     )
@@ -106,6 +103,14 @@ def dots(title: str, lines: Iterable[Line]) -> str:
     return str(drawing)
 
 
+def legend(drawing: Drawing, present: Collection[str]) -> None:
+    left = 12.0
+    for name in (c for c in CONTESTANTS if c in present):
+        mark(drawing, name, left + 5, 46.0)
+        drawing.text(left + 15, 50.0, name)
+        left += 32 + 7 * len(name)
+
+
 def mark(drawing: Drawing, name: str, x: float, y: float) -> None:
     """A dot; a bar for the floor and C, which are bounds and not peers."""
     colour = COLOURS[name]
@@ -120,6 +125,85 @@ def mark(drawing: Drawing, name: str, x: float, y: float) -> None:
     drawing.element("circle", cx=x, cy=y, r=radius, fill=colour)
 
 
+# --- growth: {case without its number: {contestant: {number: ns}}}
+
+Curves = dict[str, dict[str, dict[int, float]]]
+
+PANELS = 3  # side by side
+PANEL, HEIGHT, INDENT = WIDTH / PANELS, 190.0, 52.0
+
+
+def curves(results: Results, file: str, metric: str) -> Curves:
+    found: Curves = defaultdict(lambda: defaultdict(dict))
+    for case in results.cases(file):
+        kind, _, size = case.rpartition("-")
+        if not size.isdigit():
+            continue
+        for contestant in results.contestants(file, case):
+            value = results.median(file, case, contestant, metric)
+            if value:
+                found[kind][contestant][int(size)] = value
+    return {k: v for k, v in found.items() if any(len(x) > 1 for x in v.values())}
+
+
+def growth(title: str, found: Curves) -> str:
+    rows = math.ceil(len(found) / PANELS)
+    drawing = Drawing(WIDTH, TOP + rows * HEIGHT, title)
+    drawing.text(12.0, 24.0, title, class_="title")
+    legend(drawing, {name for panel in found.values() for name in panel})
+    for index, (kind, lines) in enumerate(found.items()):
+        left, top = index % PANELS * PANEL, TOP + index // PANELS * HEIGHT
+        panel(drawing, left + INDENT, top, kind, lines)
+    return str(drawing)
+
+
+def short(size: int) -> str:
+    for unit, factor in ("M", 1_000_000), ("k", 1000):
+        if size >= factor:
+            return f"{size / factor:g}{unit}"
+    return str(size)
+
+
+def panel(
+    drawing: Drawing,
+    left: float,
+    top: float,
+    kind: str,
+    lines: Mapping[str, Mapping[int, float]],
+) -> None:
+    sizes = sorted({size for points in lines.values() for size in points})
+    values = [value for points in lines.values() for value in points.values()]
+    low, high = min(values) / 1.3, max(values) * 1.3
+    width, height = PANEL - INDENT - 16, HEIGHT - 60
+
+    def x(size: int) -> float:
+        part = math.log(size / sizes[0]) / math.log(sizes[-1] / sizes[0])
+        return left + part * width
+
+    def y(value: float) -> float:
+        return top + 18 + (1 - math.log(value / low) / math.log(high / low)) * height
+
+    drawing.text(left, top + 8, f"{kind}, CPU ns each", class_="strong")
+    for tick in ticks(low, high):
+        drawing.line(left, y(tick), left + width, y(tick), class_="grid")
+        where = {"x": left - 6, "y": y(tick) + 4, "text_anchor": "end"}
+        drawing.text(content=f"{tick:,.0f}", class_="small", **where)
+    for size in sizes:
+        where = {"x": x(size), "y": top + height + 36, "text_anchor": "middle"}
+        drawing.text(content=short(size), class_="small", **where)
+    for name in (c for c in CONTESTANTS if c in lines):
+        points = sorted(lines[name].items())
+        drawing.element(
+            "polyline",
+            points=" ".join(f"{x(size):.1f},{y(value):.1f}" for size, value in points),
+            fill="none",
+            stroke=COLOURS[name],
+            stroke_width=3 if name == "trio_c" else 1.5,
+        )
+        for size, value in points:
+            drawing.element("circle", cx=x(size), cy=y(value), r=3, fill=COLOURS[name])
+
+
 def charts(results: Results) -> dict[str, str]:
     """{name: SVG} of all that can be drawn from these results."""
     drawings = {}
@@ -131,4 +215,6 @@ def charts(results: Results) -> dict[str, str]:
     lines = [found for key in SUMMARY if (found := line(results, rows[key]))]
     if lines:
         drawings["summary"] = dots("trio_c beside its peers", lines)
+    if found := curves(results, "growth", "cpu_ns"):
+        drawings["growth-curves"] = growth("From ten to a million", found)
     return drawings

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
+# With a ground of its own: the page's need not be of the system's colour scheme.
 STYLE = """
+.ground { fill: #ffffff; }
 text { font: 12px system-ui, sans-serif; fill: #24292f; }
 .title { font-size: 15px; font-weight: 600; }
 .small { font-size: 11px; fill: #57606a; }
@@ -12,6 +14,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f; }
 .grid { stroke: #d0d7de; stroke-width: 1; }
 .axis { stroke: #57606a; stroke-width: 1.5; }
 @media (prefers-color-scheme: dark) {
+  .ground { fill: #0d1117; }
   text { fill: #e6edf3; }
   .small { fill: #9198a1; }
   .grid { stroke: #30363d; }
@@ -30,6 +33,8 @@ class Drawing:
             f" aria-label={quoteattr(title)}>",
             f"<style>{STYLE}</style>",
         ]
+        shape = {"width": width, "height": height, "rx": 6}
+        self.element("rect", class_="ground", **shape)
 
     def element(self, name: str, content: str | None = None, **attributes) -> None:
         """A trailing or inner _ of a name stands for nothing, or for a hyphen."""
