@@ -47,6 +47,14 @@ MISSING = {
 }
 
 
+# What a compiler says, and what it means.
+MISSING = {
+    "openssl/": "OpenSSL's headers (Debian: libssl-dev)",
+    "-lssl": "OpenSSL's libraries (Debian: libssl-dev)",
+    "Python.h": "CPython's headers (Debian: python3-dev)",
+}
+
+
 class BuildError(Exception):
     """A helper cannot be built on this machine; says what it needs."""
 
