@@ -10,6 +10,7 @@ contestant; but for the anyio echo, whose client is the load generator in C.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import os
 import subprocess
@@ -33,6 +34,12 @@ CONTESTANTS = {
     "http1": ALL,
     "http2": ALL,
     "websocket-broadcast": BOTH,
+}
+NEEDS = {
+    "anyio-echo": "anyio",
+    "http1": "hypercorn",
+    "http2": "hypercorn",
+    "websocket-broadcast": "trio_websocket",
 }
 
 
@@ -175,16 +182,17 @@ CLIENTS = {
 def measure(case: str, contestant: str, quick: bool) -> dict[str, float]:
     try:
         _programs.choose(contestant)
+        importlib.import_module(NEEDS[case])
         with server(case, contestant) as (port, pid):
             if case == "anyio-echo":
                 return _echo.load(
                     port, "tcp", pid=pid, connections=100, size=64, **_echo.times(quick)
                 )
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
             tiny = bool(os.environ.get("BENCH_TINY"))
             warm_up, seconds = (0, 0) if tiny else (0.2, 0.5) if quick else (0.5, 2)
             meter = Meter(pid, warm_up, seconds)
-            _programs.run(contestant, CLIENTS[case], port, meter)
+            with _echo.on_cpu(0):
+                _programs.run(contestant, CLIENTS[case], port, meter)
             return meter.result
     except ModuleNotFoundError as missing:
         raise CannotMeasure(f"{missing.name} is not installed") from None
