@@ -493,7 +493,13 @@ async def test_authentication_after_the_handshake():
         async def receive():
             assert await server.receive_some() == b"again"
 
-        with trio.move_on_after(0.01):
+        with trio.CancelScope() as scope:
+
+            @nursery.start_soon
+            async def in_vain():
+                await wait_all_tasks_blocked()
+                scope.cancel()
+
             await client.receive_some()
         await client.send_all(b"again")
     assert server.getpeercert()["subjectAltName"] == (("DNS", NAME),)

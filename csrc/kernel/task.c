@@ -58,9 +58,18 @@ tc_task_name(TaskObject *self)
         && !Py_IS_TYPE(name, self->runner->st->FunctionType)) {
         return name;
     }
-    PyObject *module = PyObject_GetAttrString(name, "__module__");
-    PyObject *qualname = PyObject_GetAttrString(name, "__qualname__");
-    PyObject *text = NULL;
+    PyObject *module, *qualname, *text = NULL;
+    if (PyFunction_Check(name)) {
+        module = Py_XNewRef(PyFunction_GetModule(name));
+        qualname = Py_NewRef(((PyFunctionObject *)name)->func_qualname);
+        if (module == NULL && !PyErr_Occurred()) {
+            module = Py_NewRef(Py_None);  /* as its __module__ shows it */
+        }
+    }
+    else {
+        module = PyObject_GetAttrString(name, "__module__");
+        qualname = PyObject_GetAttrString(name, "__qualname__");
+    }
     if (module != NULL && qualname != NULL) {
         text = PyUnicode_FromFormat("%S.%S", module, qualname);
     }
