@@ -189,6 +189,18 @@ def test_report_without_a_peer_cannot_judge() -> None:
     assert "cannot be judged" not in lines[0]
 
 
+def test_metrics_beside() -> None:
+    """Those without a target have tables of their own, those without a unit none."""
+    results = recorded(1.0)
+    for contestant, rate in ("trio_c", 300.0), ("trio", 100.0):
+        rounds = results.entry("network", "tcp-64-1", contestant)["rounds"]
+        rounds[:] = [{**one, "rate": rate, "messages": 5.0} for one in rounds]
+    _, lines = report.parts(results)["more-network"]
+    assert lines[0].startswith("| network: per second | trio_c | trio |")
+    assert any(x.startswith("| tcp-64-1 | 300 ") and "| 3.0 |" in x for x in lines)
+    assert not any("messages" in x for x in lines)
+
+
 def test_page_keeps_what_is_not_measured() -> None:
     page = """# Title
 <!-- bench: primitives -->

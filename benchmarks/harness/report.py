@@ -51,10 +51,12 @@ class Footnotes:
         return str(index).translate(SUPERSCRIPTS)
 
     def lines(self) -> list[str]:
-        return [
-            f"{str(index).translate(SUPERSCRIPTS)} {remark}"
+        """A paragraph, with a line for each."""
+        remarks = [
+            f"{str(index).translate(SUPERSCRIPTS)} {remark}  "
             for remark, index in self._numbers.items()
         ]
+        return [*remarks, ""] if remarks else []
 
 
 def cell(
@@ -154,38 +156,35 @@ def section_table(results: Results, section: Section) -> list[str]:
         "",
         *markdown_table(head, lines),
         "",
-        *[f"{line}  " for line in notes.lines()],
-        "",
+        *notes.lines(),
     ]
 
 
 def other_tables(results: Results) -> dict[str, list[str]]:
     """What was measured and is no row with a target: {file: its tables}."""
     with_targets = {(r.file, r.case, r.metric) for s in SECTIONS for r in s.rows}
-    rest: dict[tuple[str, str], list[str]] = defaultdict(list)
+    rest: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for file, case, metric in results.metrics():
-        if (file, case, metric) not in with_targets:
-            if not metric.endswith(WITHOUT_POLL):
-                rest[file, metric].append(case)
-    tables = defaultdict(list)
-    for (file, metric), cases in rest.items():
+        # What has no unit here is for who reads the JSON.
+        if metric in UNITS and (file, case, metric) not in with_targets:
+            rest[file][metric].append(case)
+    tables = {}
+    for file, metrics in rest.items():
         notes = Footnotes()
-        names = columns(results, [(file, case) for case in cases])
-        rows = [
-            [
-                case,
-                *(cell(results, notes, file, case, name, metric) for name in names),
-                times(results, file, case, metric),
+        lines = []
+        for metric, cases in metrics.items():
+            names = columns(results, [(file, case) for case in cases])
+            rows = [
+                [
+                    case,
+                    *(cell(results, notes, file, case, name, metric) for name in names),
+                    times(results, file, case, metric),
+                ]
+                for case in cases
             ]
-            for case in cases
-        ]
-        head = [f"{file}: {UNITS.get(metric, metric)}", *names, "× trio"]
-        tables[file] += [
-            *markdown_table(head, rows),
-            "",
-            *[f"{line}  " for line in notes.lines()],
-            "",
-        ]
+            head = [f"{file}: {UNITS[metric]}", *names, "× trio"]
+            lines += [*markdown_table(head, rows), ""]
+        tables[file] = lines + notes.lines()
     return tables
 
 
