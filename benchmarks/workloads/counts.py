@@ -71,9 +71,9 @@ def measure(name: str, contestant: str, scale: Scale) -> Metrics:
     count = {"frames": frames, "garbage": garbage}[metric]
 
     async def difference() -> float:
-        await body(100)
-        few = await count(module, body, 100)
-        many = await count(module, body, 1100)
+        await body(1000)
+        few = await count(module, body, 1000)
+        many = await count(module, body, 2000)
         return (many - few) / 1000
 
     return {metric: _common.run(contestant, difference)}
