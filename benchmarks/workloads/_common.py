@@ -131,34 +131,52 @@ class Cases(dict[str, Case]):
 SAMPLES = 5
 
 
+class Took(NamedTuple):
+    cpu: float  # seconds
+    wall: float
+
+
+async def timed(body: Body, n: int) -> Took:
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    await body(n)
+    cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
+    return Took(cpu / 1e9, wall / 1e9)
+
+
+async def enough(body: Body, batch: int, seconds: float) -> int:
+    """A multiple of `batch` that takes about so many seconds of CPU time.
+
+    Finding it is the warm-up. Each number is tried twice: what is loaded on
+    first use, or a moment in which others have the processor, is not the cost
+    of an operation.
+    """
+    n = batch
+    while True:
+        trials = [await timed(body, n)]
+        if trials[0].cpu < 10 * seconds:  # a batch may take very long
+            trials.append(await timed(body, n))
+        # Where it mostly waits, the waiting has to end some time as well.
+        took = min(max(trial.cpu, trial.wall / 4) for trial in trials)
+        if took > seconds / 4:
+            return max(1, round(n * seconds / took / batch)) * batch
+        n *= 4
+
+
 async def cost(body: Body, batch: int, scale: Scale) -> float:
     """CPU ns per operation: the median of a few samples.
 
     Nothing is subtracted, the loop of the body included, and the garbage
-    collector is on. What it takes to find out how often the operation has to
-    be done is the warm-up.
+    collector is on.
     """
-    wanted = scale.seconds / SAMPLES
-    n = batch
-    while True:
-        began, wall = time.process_time_ns(), time.perf_counter_ns()
-        await body(n)
-        took = time.process_time_ns() - began
-        # Where it mostly waits, the waiting has to end some time as well.
-        took = max(took, (time.perf_counter_ns() - wall) / 4, 1) / 1e9
-        if TINY:
-            return took * 1e9 / n
-        if took > wanted / 4:
-            break
-        n *= 4
+    if TINY:
+        return (await timed(body, batch)).cpu / batch * 1e9
+    n = await enough(body, batch, scale.seconds / SAMPLES)
     samples = []
-    number = SAMPLES if took < 2 * scale.seconds else 1  # a batch can take seconds
-    n = max(1, round(n * wanted / took / batch)) * batch
-    for _ in range(number):
-        began = time.process_time_ns()
-        await body(n)
-        samples.append((time.process_time_ns() - began) / n)
-    return statistics.median(samples)
+    while len(samples) < SAMPLES:
+        samples.append((await timed(body, n)).cpu)
+        if sum(samples) > 3 * scale.seconds:
+            break  # as with batches that take seconds each
+    return statistics.median(samples) / n * 1e9
 
 
 # --- the command line
