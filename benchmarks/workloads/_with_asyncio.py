@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
@@ -28,13 +29,14 @@ async def checkpoint_1_1(n):
 
 @cases("checkpoint-1-10")
 async def checkpoint_1_10(n):
-    await at_depth(10, checkpoints, n)
+    await at_depth(10, partial(checkpoints, n))
 
 
 async def a_thousand_tasks(n, depth):
+    work = partial(checkpoints, n // 1000)
     async with asyncio.TaskGroup() as group:
         for _ in range(1000):
-            group.create_task(at_depth(depth, checkpoints, n // 1000))
+            group.create_task(at_depth(depth, work))
 
 
 @cases("checkpoint-1000-1", batch=200_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
 
@@ -25,13 +27,14 @@ async def checkpoint_1_1(curio, n):
 
 @cases("checkpoint-1-10")
 async def checkpoint_1_10(curio, n):
-    await at_depth(10, checkpoints, curio, n)
+    await at_depth(10, partial(checkpoints, curio, n))
 
 
 async def a_thousand_tasks(curio, n, depth):
+    work = partial(checkpoints, curio, n // 1000)
     async with curio.TaskGroup() as group:
         for _ in range(1000):
-            await group.spawn(at_depth, depth, checkpoints, curio, n // 1000)
+            await group.spawn(at_depth, depth, work)
 
 
 @cases("checkpoint-1000-1", batch=200_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
@@ -25,13 +26,14 @@ async def checkpoint_1_1(floor, n):
 
 @cases("checkpoint-1-10")
 async def checkpoint_1_10(floor, n):
-    await at_depth(10, checkpoints, floor, n)
+    await at_depth(10, partial(checkpoints, floor, n))
 
 
 async def a_thousand_tasks(floor, n, depth):
+    work = partial(checkpoints, floor, n // 1000)
     async with floor.Nursery() as nursery:
         for _ in range(1000):
-            nursery.start_soon(at_depth, depth, checkpoints, floor, n // 1000)
+            nursery.start_soon(at_depth, depth, work)
 
 
 @cases("checkpoint-1000-1", batch=200_000)

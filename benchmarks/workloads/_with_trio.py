@@ -6,17 +6,19 @@ in the same order, as far as its API has them.
 
 from __future__ import annotations
 
+from functools import partial
+
 from _common import Cases
 
 cases = Cases()
 
 
-async def at_depth(depth, function, *args):
+async def at_depth(depth, function):
     """As deep in the stack of awaits as programs are."""
     if depth == 1:
-        await function(*args)
+        await function()
     else:
-        await at_depth(depth - 1, function, *args)
+        await at_depth(depth - 1, function)
 
 
 async def nothing():
@@ -39,13 +41,14 @@ async def checkpoint_1_1(trio, n):
 
 @cases("checkpoint-1-10")
 async def checkpoint_1_10(trio, n):
-    await at_depth(10, checkpoints, trio, n)
+    await at_depth(10, partial(checkpoints, trio, n))
 
 
 async def a_thousand_tasks(trio, n, depth):
+    work = partial(checkpoints, trio, n // 1000)
     async with trio.open_nursery() as nursery:
         for _ in range(1000):
-            nursery.start_soon(at_depth, depth, checkpoints, trio, n // 1000)
+            nursery.start_soon(at_depth, depth, work)
 
 
 # Spawning a thousand tasks must not show.
