@@ -375,3 +375,55 @@ def test_a_context_that_is_entered_already() -> None:
             context.run(spawn)
 
     trio.run(main)
+
+
+class Labelled:
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return f"<{self.text}>"
+
+
+@pytest.mark.parametrize("name", [None, "by hand", Labelled("an object")])
+def test_source_task_is_what_the_task_was_called_then(name):
+    """The text is made when it is asked for, and says what it said before."""
+    seen = []
+
+    async def canceller(scope):
+        task = trio.lowlevel.current_task()
+        if name is not None:
+            task.name = name
+        seen.append(repr(task) if name is not None else hex(id(task)))
+        scope.cancel("enough")
+        task.name = "something else"
+        if isinstance(name, Labelled):
+            name.text = "another"
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(canceller, nursery.cancel_scope)
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                seen.append(exc)
+                raise
+
+    trio.run(main)
+    said, exc = seen
+    if name is None:
+        said = (
+            "<Task 'test_cancel.test_source_task_is_what_the_task_was_called_then"
+            f".<locals>.canceller' at {said}>"
+        )
+    assert exc.source_task == said
+    assert (
+        str(exc) == f"cancelled due to explicit with reason 'enough' from task {said}"
+    )
+    assert pickle.loads(pickle.dumps(exc)).source_task == said
+    exc.source_task = "assigned"
+    assert repr(exc) == (
+        "Cancelled(source='explicit', source_task='assigned', reason='enough')"
+    )
+    del exc.source_task
+    assert exc.source_task is None

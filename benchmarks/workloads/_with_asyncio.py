@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
+from itertools import repeat
 
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
@@ -18,7 +19,7 @@ NO_YIELD = "does not yield to other tasks"
 
 async def checkpoints(n):
     sleep = asyncio.sleep
-    for _ in range(n):
+    for _ in repeat(None, n):
         await sleep(0)
 
 
@@ -35,7 +36,7 @@ async def checkpoint_1_10(n):
 async def a_thousand_tasks(n, depth):
     work = partial(checkpoints, n // 1000)
     async with asyncio.TaskGroup() as group:
-        for _ in range(1000):
+        for _ in repeat(None, 1000):
             group.create_task(at_depth(depth, work))
 
 
@@ -54,22 +55,22 @@ async def checkpoint_1000_10(n):
 
 @cases("spawn-1000", batch=1000)
 async def spawn_1000(n):
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with asyncio.TaskGroup() as group:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 group.create_task(nothing())
 
 
 @cases("nursery-0", note=NO_YIELD)
 async def nursery_0(n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with asyncio.TaskGroup():
             pass
 
 
 @cases("nursery-1")
 async def nursery_1(n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with asyncio.TaskGroup() as group:
             group.create_task(nothing())
 
@@ -81,7 +82,7 @@ async def nursery_start(n):
 
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        for _ in range(n):
+        for _ in repeat(None, n):
             started = loop.create_future()
             group.create_task(service(started))
             await started
@@ -92,14 +93,14 @@ async def nursery_start(n):
 
 @cases("move-on-after")
 async def move_on_after(n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with asyncio.timeout(10):
             pass
 
 
 @cases("fail-after-checkpoint")
 async def fail_after_checkpoint(n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with asyncio.timeout(10):
             await asyncio.sleep(0)
 
@@ -107,7 +108,7 @@ async def fail_after_checkpoint(n):
 @cases("five-scopes")
 async def five_scopes(n):
     timeout = asyncio.timeout
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with timeout(10):
             async with timeout(11):
                 async with timeout(12):
@@ -122,7 +123,7 @@ async def fail_after_event(n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             async with asyncio.timeout(10):
                 await mine.wait()
             mine = asyncio.Event()
@@ -130,7 +131,7 @@ async def fail_after_event(n):
 
     async with asyncio.TaskGroup() as group:
         group.create_task(answer())
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             async with asyncio.timeout(10):
                 await other.wait()
@@ -144,7 +145,7 @@ async def cancel_1000(n):
     async def sleep_forever():
         await loop.create_future()
 
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(sleep_forever()) for _ in range(1000)]
             await asyncio.sleep(0)
@@ -154,7 +155,7 @@ async def cancel_1000(n):
 
 @cases("timers-1000", batch=1000)
 async def timers_1000(n, count=1000):
-    for _ in range(n // count):
+    for _ in repeat(None, n // count):
         async with asyncio.TaskGroup() as group:
             for delay in delays(count):
                 group.create_task(asyncio.sleep(delay))
@@ -176,11 +177,11 @@ async def channel(n, buffer, pairs):
             await queue.put(i)
 
     async def receive():
-        for _ in range(n // pairs):
+        for _ in repeat(None, n // pairs):
             await queue.get()
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(pairs):
+        for _ in repeat(None, pairs):
             group.create_task(send())
             group.create_task(receive())
 
@@ -206,21 +207,21 @@ async def event(n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.wait()
             mine = asyncio.Event()
             other.set()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(answer())
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             await other.wait()
             other = asyncio.Event()
 
 
 async def acquire_and_release(lock, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with lock:
             pass
 
@@ -235,12 +236,12 @@ async def lock_100(n):
     lock = asyncio.Lock()
 
     async def contend():
-        for _ in range(n // 100):
+        for _ in repeat(None, n // 100):
             async with lock:
                 await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(100):
+        for _ in repeat(None, 100):
             group.create_task(contend())
 
 
@@ -262,7 +263,7 @@ async def condition(n):
     async def player(me):
         nonlocal turn
         async with condition:
-            for _ in range(n // 2):
+            for _ in repeat(None, n // 2):
                 while turn != me:
                     await condition.wait()
                 turn = 1 - me
@@ -284,13 +285,13 @@ async def socketpair(n):
     there.setblocking(False)
 
     async def answer():
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await loop.sock_recv(there, 64)
             await loop.sock_sendall(there, b"x")
 
     with here, there:
         async with asyncio.TaskGroup() as group:
             group.create_task(answer())
-            for _ in range(n // 2):
+            for _ in repeat(None, n // 2):
                 await loop.sock_sendall(here, b"x")
                 await loop.sock_recv(here, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import repeat
 
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
@@ -16,7 +17,7 @@ NO_YIELD = "does not yield to other tasks"
 
 async def checkpoints(curio, n):
     sleep = curio.sleep
-    for _ in range(n):
+    for _ in repeat(None, n):
         await sleep(0)
 
 
@@ -33,7 +34,7 @@ async def checkpoint_1_10(curio, n):
 async def a_thousand_tasks(curio, n, depth):
     work = partial(checkpoints, curio, n // 1000)
     async with curio.TaskGroup() as group:
-        for _ in range(1000):
+        for _ in repeat(None, 1000):
             await group.spawn(at_depth, depth, work)
 
 
@@ -52,22 +53,22 @@ async def checkpoint_1000_10(curio, n):
 
 @cases("spawn-1000", batch=1000)
 async def spawn_1000(curio, n):
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with curio.TaskGroup() as group:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 await group.spawn(nothing)
 
 
 @cases("nursery-0", note=NO_YIELD)
 async def nursery_0(curio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with curio.TaskGroup():
             pass
 
 
 @cases("nursery-1")
 async def nursery_1(curio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with curio.TaskGroup() as group:
             await group.spawn(nothing)
 
@@ -77,14 +78,14 @@ async def nursery_1(curio, n):
 
 @cases("move-on-after")
 async def move_on_after(curio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with curio.ignore_after(10):
             pass
 
 
 @cases("fail-after-checkpoint")
 async def fail_after_checkpoint(curio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with curio.timeout_after(10):
             await curio.sleep(0)
 
@@ -92,7 +93,7 @@ async def fail_after_checkpoint(curio, n):
 @cases("five-scopes")
 async def five_scopes(curio, n):
     ignore_after = curio.ignore_after
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with ignore_after(10):
             async with ignore_after(11):
                 async with ignore_after(12):
@@ -107,7 +108,7 @@ async def fail_after_event(curio, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             async with curio.timeout_after(10):
                 await mine.wait()
             mine = curio.Event()
@@ -115,7 +116,7 @@ async def fail_after_event(curio, n):
 
     async with curio.TaskGroup() as group:
         await group.spawn(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.set()
             async with curio.timeout_after(10):
                 await other.wait()
@@ -127,9 +128,9 @@ async def cancel_1000(curio, n):
     async def sleep_forever():
         await curio.Event().wait()
 
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with curio.TaskGroup() as group:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 await group.spawn(sleep_forever)
             await curio.sleep(0)
             await group.cancel_remaining()
@@ -137,7 +138,7 @@ async def cancel_1000(curio, n):
 
 @cases("timers-1000", batch=1000)
 async def timers_1000(curio, n, count=1000):
-    for _ in range(n // count):
+    for _ in repeat(None, n // count):
         async with curio.TaskGroup() as group:
             for delay in delays(count):
                 await group.spawn(curio.sleep, delay)
@@ -159,11 +160,11 @@ async def channel(curio, n, buffer, pairs):
             await queue.put(i)
 
     async def receive():
-        for _ in range(n // pairs):
+        for _ in repeat(None, n // pairs):
             await queue.get()
 
     async with curio.TaskGroup() as group:
-        for _ in range(pairs):
+        for _ in repeat(None, pairs):
             await group.spawn(send)
             await group.spawn(receive)
 
@@ -189,21 +190,21 @@ async def event(curio, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.wait()
             mine = curio.Event()
             await other.set()
 
     async with curio.TaskGroup() as group:
         await group.spawn(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.set()
             await other.wait()
             other = curio.Event()
 
 
 async def acquire_and_release(lock, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with lock:
             pass
 
@@ -218,12 +219,12 @@ async def lock_100(curio, n):
     lock = curio.Lock()
 
     async def contend():
-        for _ in range(n // 100):
+        for _ in repeat(None, n // 100):
             async with lock:
                 await curio.sleep(0)
 
     async with curio.TaskGroup() as group:
-        for _ in range(100):
+        for _ in repeat(None, 100):
             await group.spawn(contend)
 
 
@@ -245,13 +246,13 @@ async def socketpair(curio, n):
     here, there = curio.socket.socketpair()
 
     async def answer():
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await there.recv(64)
             await there.send(b"x")
 
     async with here, there:
         async with curio.TaskGroup() as group:
             await group.spawn(answer)
-            for _ in range(n // 2):
+            for _ in repeat(None, n // 2):
                 await here.send(b"x")
                 await here.recv(64)

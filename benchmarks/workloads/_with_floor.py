@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from itertools import repeat
 
 from _common import Cases
 from _with_trio import at_depth, delays, nothing
@@ -15,7 +16,7 @@ cases = Cases()
 
 async def checkpoints(floor, n):
     checkpoint = floor.checkpoint
-    for _ in range(n):
+    for _ in repeat(None, n):
         await checkpoint()
 
 
@@ -32,7 +33,7 @@ async def checkpoint_1_10(floor, n):
 async def a_thousand_tasks(floor, n, depth):
     work = partial(checkpoints, floor, n // 1000)
     async with floor.Nursery() as nursery:
-        for _ in range(1000):
+        for _ in repeat(None, 1000):
             nursery.start_soon(at_depth, depth, work)
 
 
@@ -49,7 +50,7 @@ async def checkpoint_1000_10(floor, n):
 @cases("checkpoint-if-cancelled", note="nothing can be cancelled")
 async def checkpoint_if_cancelled(floor, n):
     no_checkpoint = floor.no_checkpoint
-    for _ in range(n):
+    for _ in repeat(None, n):
         await no_checkpoint()
 
 
@@ -58,22 +59,22 @@ async def checkpoint_if_cancelled(floor, n):
 
 @cases("spawn-1000", batch=1000)
 async def spawn_1000(floor, n):
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with floor.Nursery() as nursery:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 nursery.start_soon(nothing)
 
 
 @cases("nursery-0")
 async def nursery_0(floor, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with floor.Nursery():
             pass
 
 
 @cases("nursery-1")
 async def nursery_1(floor, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with floor.Nursery() as nursery:
             nursery.start_soon(nothing)
 
@@ -84,7 +85,7 @@ async def nursery_start(floor, n):
         started.set()
 
     async with floor.Nursery() as nursery:
-        for _ in range(n):
+        for _ in repeat(None, n):
             started = floor.Event()
             nursery.start_soon(service, started)
             await started.wait()
@@ -97,14 +98,14 @@ NO_CANCEL = "cannot cancel anything"
 
 @cases("scope", note=NO_CANCEL)
 async def scope(floor, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         with floor.Scope():
             pass
 
 
 @cases("move-on-after", note=NO_CANCEL)
 async def move_on_after(floor, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         with floor.Scope(10):
             pass
 
@@ -112,7 +113,7 @@ async def move_on_after(floor, n):
 @cases("fail-after-checkpoint", note=NO_CANCEL)
 async def fail_after_checkpoint(floor, n):
     checkpoint = floor.checkpoint
-    for _ in range(n):
+    for _ in repeat(None, n):
         with floor.Scope(10):
             await checkpoint()
 
@@ -120,7 +121,7 @@ async def fail_after_checkpoint(floor, n):
 @cases("five-scopes", note=NO_CANCEL)
 async def five_scopes(floor, n):
     scope = floor.Scope
-    for _ in range(n):
+    for _ in repeat(None, n):
         with scope(10):
             with scope(11):
                 with scope(12):
@@ -135,7 +136,7 @@ async def fail_after_event(floor, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             with floor.Scope(10):
                 await mine.wait()
             mine = floor.Event()
@@ -143,7 +144,7 @@ async def fail_after_event(floor, n):
 
     async with floor.Nursery() as nursery:
         nursery.start_soon(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             with floor.Scope(10):
                 await other.wait()
@@ -155,10 +156,10 @@ async def cancel_1000(floor, n):
     async def sleep_forever(event):
         await event.wait()
 
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with floor.Nursery() as nursery:
             event = floor.Event()
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 nursery.start_soon(sleep_forever, event)
             await floor.checkpoint()
             event.set()
@@ -169,7 +170,7 @@ async def timers_1000(floor, n, count=1000):
     async def sleep(delay):
         await floor.sleep(delay)
 
-    for _ in range(n // count):
+    for _ in repeat(None, n // count):
         async with floor.Nursery() as nursery:
             for delay in delays(count):
                 nursery.start_soon(sleep, delay)
@@ -191,11 +192,11 @@ async def channel(floor, n, buffer, pairs):
             await channel.send(i)
 
     async def receive():
-        for _ in range(n // pairs):
+        for _ in repeat(None, n // pairs):
             await channel.receive()
 
     async with floor.Nursery() as nursery:
-        for _ in range(pairs):
+        for _ in repeat(None, pairs):
             nursery.start_soon(send)
             nursery.start_soon(receive)
 
@@ -221,14 +222,14 @@ async def event(floor, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.wait()
             mine = floor.Event()
             other.set()
 
     async with floor.Nursery() as nursery:
         nursery.start_soon(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             await other.wait()
             other = floor.Event()
@@ -237,7 +238,7 @@ async def event(floor, n):
 @cases("lock")
 async def lock(floor, n):
     lock = floor.Lock()
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with lock:
             pass
 
@@ -248,12 +249,12 @@ async def lock_100(floor, n):
     checkpoint = floor.checkpoint
 
     async def contend():
-        for _ in range(n // 100):
+        for _ in repeat(None, n // 100):
             async with lock:
                 await checkpoint()
 
     async with floor.Nursery() as nursery:
-        for _ in range(100):
+        for _ in repeat(None, 100):
             nursery.start_soon(contend)
 
 
@@ -266,13 +267,13 @@ async def socketpair(floor, n):
     here, there = (floor.wrap(end.fileno()) for end in ends)
 
     async def answer():
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await there.recv(64)
             await there.send(b"x")
 
     async with floor.Nursery() as nursery:
         nursery.start_soon(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await here.send(b"x")
             await here.recv(64)
     for connection in (here, there, *ends):

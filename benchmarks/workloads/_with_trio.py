@@ -7,6 +7,7 @@ in the same order, as far as its API has them.
 from __future__ import annotations
 
 from functools import partial
+from itertools import repeat
 
 from _common import Cases
 
@@ -30,7 +31,7 @@ async def nothing():
 
 async def checkpoints(trio, n):
     checkpoint = trio.lowlevel.checkpoint
-    for _ in range(n):
+    for _ in repeat(None, n):
         await checkpoint()
 
 
@@ -47,7 +48,7 @@ async def checkpoint_1_10(trio, n):
 async def a_thousand_tasks(trio, n, depth):
     work = partial(checkpoints, trio, n // 1000)
     async with trio.open_nursery() as nursery:
-        for _ in range(1000):
+        for _ in repeat(None, 1000):
             nursery.start_soon(at_depth, depth, work)
 
 
@@ -65,7 +66,7 @@ async def checkpoint_1000_10(trio, n):
 @cases("checkpoint-if-cancelled")
 async def checkpoint_if_cancelled(trio, n):
     checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
-    for _ in range(n):
+    for _ in repeat(None, n):
         await checkpoint_if_cancelled()
 
 
@@ -74,22 +75,22 @@ async def checkpoint_if_cancelled(trio, n):
 
 @cases("spawn-1000", batch=1000)
 async def spawn_1000(trio, n):
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with trio.open_nursery() as nursery:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 nursery.start_soon(nothing)
 
 
 @cases("nursery-0")
 async def nursery_0(trio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with trio.open_nursery():
             pass
 
 
 @cases("nursery-1")
 async def nursery_1(trio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(nothing)
 
@@ -100,7 +101,7 @@ async def nursery_start(trio, n):
         task_status.started()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(n):
+        for _ in repeat(None, n):
             await nursery.start(service)
 
 
@@ -109,14 +110,14 @@ async def nursery_start(trio, n):
 
 @cases("scope")
 async def scope(trio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         with trio.CancelScope():
             pass
 
 
 @cases("move-on-after")
 async def move_on_after(trio, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         with trio.move_on_after(10):
             pass
 
@@ -124,7 +125,7 @@ async def move_on_after(trio, n):
 @cases("fail-after-checkpoint")
 async def fail_after_checkpoint(trio, n):
     checkpoint = trio.lowlevel.checkpoint
-    for _ in range(n):
+    for _ in repeat(None, n):
         with trio.fail_after(10):
             await checkpoint()
 
@@ -132,7 +133,7 @@ async def fail_after_checkpoint(trio, n):
 @cases("five-scopes")
 async def five_scopes(trio, n):
     move_on_after = trio.move_on_after
-    for _ in range(n):
+    for _ in repeat(None, n):
         with move_on_after(10):
             with move_on_after(11):
                 with move_on_after(12):
@@ -148,7 +149,7 @@ async def fail_after_event(trio, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             with trio.fail_after(10):
                 await mine.wait()
             mine = trio.Event()
@@ -156,7 +157,7 @@ async def fail_after_event(trio, n):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             with trio.fail_after(10):
                 await other.wait()
@@ -172,9 +173,9 @@ async def all_have_begun(trio):
 @cases("cancel-1000", batch=1000)
 async def cancel_1000(trio, n):
     """Spawn, let them all get to sleep, cancel, join."""
-    for _ in range(n // 1000):
+    for _ in repeat(None, n // 1000):
         async with trio.open_nursery() as nursery:
-            for _ in range(1000):
+            for _ in repeat(None, 1000):
                 nursery.start_soon(trio.sleep_forever)
             await all_have_begun(trio)
             nursery.cancel_scope.cancel()
@@ -192,7 +193,7 @@ def delays(count):
 
 @cases("timers-1000", batch=1000)
 async def timers_1000(trio, n, count=1000):
-    for _ in range(n // count):
+    for _ in repeat(None, n // count):
         async with trio.open_nursery() as nursery:
             for delay in delays(count):
                 nursery.start_soon(trio.sleep, delay)
@@ -214,11 +215,11 @@ async def channel(trio, n, buffer, pairs):
             await sender.send(i)
 
     async def receive():
-        for _ in range(n // pairs):
+        for _ in repeat(None, n // pairs):
             await receiver.receive()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(pairs):
+        for _ in repeat(None, pairs):
             nursery.start_soon(send)
             nursery.start_soon(receive)
 
@@ -244,21 +245,21 @@ async def event(trio, n):
 
     async def answer():
         nonlocal mine
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await mine.wait()
             mine = trio.Event()
             other.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             mine.set()
             await other.wait()
             other = trio.Event()
 
 
 async def acquire_and_release(lock, n):
-    for _ in range(n):
+    for _ in repeat(None, n):
         async with lock:
             pass
 
@@ -275,12 +276,12 @@ async def lock_100(trio, n):
     checkpoint = trio.lowlevel.checkpoint
 
     async def contend():
-        for _ in range(n // 100):
+        for _ in repeat(None, n // 100):
             async with lock:
                 await checkpoint()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(100):
+        for _ in repeat(None, 100):
             nursery.start_soon(contend)
 
 
@@ -303,7 +304,7 @@ async def condition(trio, n):
     async def player(me):
         nonlocal turn
         async with condition:
-            for _ in range(n // 2):
+            for _ in repeat(None, n // 2):
                 while turn != me:
                     await condition.wait()
                 turn = 1 - me
@@ -323,13 +324,13 @@ async def socketpair(trio, n):
     here, there = trio.socket.socketpair()
 
     async def answer():
-        for _ in range(n // 2):
+        for _ in repeat(None, n // 2):
             await there.recv(64)
             await there.send(b"x")
 
     with here, there:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer)
-            for _ in range(n // 2):
+            for _ in repeat(None, n // 2):
                 await here.send(b"x")
                 await here.recv(64)

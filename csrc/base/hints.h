@@ -9,4 +9,11 @@
 #  define TC_COLD
 #endif
 
+/* Begin to bring a cache line in; any address will do. */
+#if defined(__GNUC__)
+#  define TC_PREFETCH(address) __builtin_prefetch(address)
+#else
+#  define TC_PREFETCH(address) ((void)(address))
+#endif
+
 #endif /* TC_BASE_HINTS_H */

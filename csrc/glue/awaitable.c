@@ -594,6 +594,16 @@ awaitable_clear(PyObject *op)
     return 0;
 }
 
+/* Has it ended, holding nothing? Most have, when the await is over. */
+static inline int
+awaitable_is_empty(AwaitableObject *self)
+{
+    return self->state == TC_AW_CLOSED && self->op->release == NULL
+           && self->owner == NULL && self->value == NULL
+           && self->extra == NULL && self->task == NULL
+           && self->origin == NULL;
+}
+
 static void
 awaitable_dealloc(PyObject *op)
 {
@@ -618,7 +628,9 @@ awaitable_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     }
     if (!self->is_free) {
-        (void)awaitable_clear(op);
+        if (!awaitable_is_empty(self)) {
+            (void)awaitable_clear(op);
+        }
         TC_LIVE_SUB(st, AwaitableType);
     }
     if (keep) {

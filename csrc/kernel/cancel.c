@@ -207,7 +207,7 @@ tc_scope_cancel(CancelScopeObject *self, PyObject *reason)
 
 int
 tc_scope_cancel_with(CancelScopeObject *self, const char *source,
-                     PyObject *source_task, PyObject *text)
+                     TaskObject *source_task, PyObject *text)
 {
     if (self->cancel_called) {
         return 0;

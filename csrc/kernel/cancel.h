@@ -69,9 +69,10 @@ int tc_deadlines_next(tc_deadlines *d, double *when);
 int tc_deadlines_expire(tc_deadlines *d, double now);
 
 /* Why a scope was cancelled. source is one of upstream's literal words;
-   source_task and reason may be NULL (None); borrowed. New reference. */
+   source_task and reason may be NULL (None); borrowed, and the task is not
+   kept. New reference. */
 PyObject *tc_reason_new(tc_state *st, const char *source,
-                        PyObject *source_task, PyObject *reason);
+                        TaskObject *source_task, PyObject *reason);
 /* A new Cancelled for a CancelReason (NULL: misnesting). */
 PyObject *tc_cancelled_new(tc_state *st, PyObject *reason);
 
@@ -97,9 +98,9 @@ PyObject *tc_scope_exit_result(PyObject *exc, PyObject *remaining);
 
 /* Cancel with a CancelReason (borrowed; NULL: none). 0 or -1. */
 int tc_scope_cancel(CancelScopeObject *scope, PyObject *reason);
-/* Cancel with lazily made reason parts, as tc_reason_new. */
+/* Cancel with a reason made only if there is none, as tc_reason_new. */
 int tc_scope_cancel_with(CancelScopeObject *scope, const char *source,
-                         PyObject *source_task, PyObject *reason);
+                         TaskObject *source_task, PyObject *reason);
 int tc_scope_set_deadline(CancelScopeObject *scope, double deadline);
 int tc_scope_set_shield(CancelScopeObject *scope, int shield);
 double tc_scope_effective_deadline(CancelScopeObject *scope);

@@ -217,16 +217,7 @@ scope_cancel_impl(FunctionObject *func, PyObject *op, PyObject *const *args,
     }
     if (!self->cancel_called) {
         TaskObject *task = tc_context_task(func->st);
-        PyObject *name = NULL;
-        if (task != NULL) {
-            name = tc_task_repr(task);
-            if (name == NULL) {
-                return NULL;
-            }
-        }
-        int r = tc_scope_cancel_with(self, "explicit", name, a[0]);
-        Py_XDECREF(name);
-        if (r < 0) {
+        if (tc_scope_cancel_with(self, "explicit", task, a[0]) < 0) {
             return NULL;
         }
     }

@@ -2,28 +2,109 @@
 #include "../glue/args.h"
 #include "../glue/types.h"
 #include "cancel.h"
+#include "task.h"
+
+/* --- the task behind a cancellation ------------------------------------ */
+
+/* repr() of a task, for which hardly anybody asks: what it is made from. */
+typedef struct {
+    PyObject *text;          /* owned: str, None or what was assigned; NULL:
+                                to be made from the others */
+    PyObject *name;          /* owned or NULL: the task's, or its function */
+    void *address;           /* of the task, which need not exist any more */
+} tc_source_task;
+
+/* Of a task, or NULL for None. */
+static int
+source_task_init(tc_source_task *self, TaskObject *task)
+{
+    self->text = self->name = NULL;
+    self->address = task;
+    if (task == NULL) {
+        return 0;
+    }
+    if (PyFunction_Check(task->name) || PyUnicode_CheckExact(task->name)) {
+        self->name = Py_NewRef(task->name);
+        return 0;
+    }
+    self->text = tc_task_repr(task);
+    return self->text == NULL ? -1 : 0;
+}
+
+/* Borrowed; NULL with exception. */
+static PyObject *
+source_task_text(tc_source_task *self)
+{
+    if (self->text == NULL && self->name != NULL) {
+        PyObject *name = Py_NewRef(self->name);
+        PyObject *text = tc_task_format(name, self->address);
+        Py_DECREF(name);
+        if (text == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(self->text, text);
+        Py_CLEAR(self->name);
+    }
+    return self->text != NULL ? self->text : Py_None;
+}
+
+static void
+source_task_copy(tc_source_task *self, const tc_source_task *other)
+{
+    self->text = Py_XNewRef(other->text);
+    self->name = Py_XNewRef(other->name);
+    self->address = other->address;
+}
+
+static void
+source_task_clear(tc_source_task *self)
+{
+    Py_CLEAR(self->text);
+    Py_CLEAR(self->name);
+}
+
+/* The attribute source_task; the closure is where it lies in the object. */
+static PyObject *
+source_task_get(PyObject *op, void *closure)
+{
+    return Py_XNewRef(
+        source_task_text((tc_source_task *)((char *)op + (size_t)closure)));
+}
+
+static int
+source_task_set(PyObject *op, PyObject *value, void *closure)
+{
+    tc_source_task *self = (tc_source_task *)((char *)op + (size_t)closure);
+    Py_XSETREF(self->text, Py_NewRef(value != NULL ? value : Py_None));
+    Py_CLEAR(self->name);
+    return 0;
+}
 
 /* --- CancelReason: what a scope remembers ------------------------------ */
 
 typedef struct {
     PyObject_HEAD
     PyObject *source;        /* owned str */
-    PyObject *source_task;   /* owned: str or None */
+    tc_source_task source_task;
     PyObject *reason;        /* owned: any object, usually str or None */
 } CancelReasonObject;
 
 PyObject *
-tc_reason_new(tc_state *st, const char *source, PyObject *source_task,
+tc_reason_new(tc_state *st, const char *source, TaskObject *task,
               PyObject *reason)
 {
+    tc_source_task source_task;
+    if (source_task_init(&source_task, task) < 0) {
+        return NULL;
+    }
     CancelReasonObject *self
         = PyObject_GC_New(CancelReasonObject, st->CancelReasonType);
     if (self == NULL) {
+        source_task_clear(&source_task);
         return NULL;
     }
     self->source = PyUnicode_InternFromString(source);
-    self->source_task
-        = Py_NewRef(source_task != NULL ? source_task : Py_None);
+    self->source_task = source_task;
     self->reason = Py_NewRef(reason != NULL ? reason : Py_None);
     PyObject_GC_Track(self);
     if (self->source == NULL) {
@@ -39,7 +120,8 @@ cancel_reason_traverse(PyObject *op, visitproc visit, void *arg)
     CancelReasonObject *self = (CancelReasonObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->source);
-    Py_VISIT(self->source_task);
+    Py_VISIT(self->source_task.text);
+    Py_VISIT(self->source_task.name);
     Py_VISIT(self->reason);
     return 0;
 }
@@ -49,7 +131,7 @@ cancel_reason_clear(PyObject *op)
 {
     CancelReasonObject *self = (CancelReasonObject *)op;
     Py_CLEAR(self->source);
-    Py_CLEAR(self->source_task);
+    source_task_clear(&self->source_task);
     Py_CLEAR(self->reason);
     return 0;
 }
@@ -68,17 +150,25 @@ static PyObject *
 cancel_reason_repr(PyObject *op)
 {
     CancelReasonObject *self = (CancelReasonObject *)op;
+    PyObject *task = source_task_text(&self->source_task);
+    if (task == NULL) {
+        return NULL;
+    }
     return PyUnicode_FromFormat(
         "CancelReason(source=%R, source_task=%R, reason=%R)", self->source,
-        self->source_task, self->reason);
+        task, self->reason);
 }
 
 static PyMemberDef cancel_reason_members[] = {
     {"source", T_OBJECT, offsetof(CancelReasonObject, source), 0, NULL},
-    {"source_task", T_OBJECT, offsetof(CancelReasonObject, source_task), 0,
-     NULL},
     {"reason", T_OBJECT, offsetof(CancelReasonObject, reason), 0, NULL},
     {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef cancel_reason_getset[] = {
+    {"source_task", source_task_get, source_task_set, NULL,
+     (void *)offsetof(CancelReasonObject, source_task)},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyObject *
@@ -97,7 +187,7 @@ cancel_reason_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     CancelReasonObject *self = (CancelReasonObject *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->source = Py_NewRef(a[0]);
-        self->source_task = Py_NewRef(a[1] != NULL ? a[1] : Py_None);
+        self->source_task.text = Py_NewRef(a[1] != NULL ? a[1] : Py_None);
         self->reason = Py_NewRef(a[2] != NULL ? a[2] : Py_None);
     }
     return (PyObject *)self;
@@ -107,8 +197,12 @@ static PyObject *
 cancel_reason_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     CancelReasonObject *self = (CancelReasonObject *)op;
-    return Py_BuildValue("O(OOO)", Py_TYPE(op), self->source,
-                         self->source_task, self->reason);
+    PyObject *task = source_task_text(&self->source_task);
+    if (task == NULL) {
+        return NULL;
+    }
+    return Py_BuildValue("O(OOO)", Py_TYPE(op), self->source, task,
+                         self->reason);
 }
 
 static PyMethodDef cancel_reason_methods[] = {
@@ -124,6 +218,7 @@ static PyType_Slot cancel_reason_slots[] = {
     {Py_tp_clear, cancel_reason_clear},
     {Py_tp_repr, cancel_reason_repr},
     {Py_tp_members, cancel_reason_members},
+    {Py_tp_getset, cancel_reason_getset},
     {0, NULL},
 };
 
@@ -139,15 +234,15 @@ static PyType_Spec tc_cancel_reason_spec = {
 typedef struct {
     PyBaseExceptionObject base;
     PyObject *source;        /* owned, as in CancelReason */
-    PyObject *source_task;   /* owned */
+    tc_source_task source_task;
     PyObject *reason;        /* owned */
     PyObject *weakrefs;
 } CancelledObject;
 
 /* The three are borrowed; NULL: the default. */
 static PyObject *
-cancelled_create(PyTypeObject *type, PyObject *source, PyObject *source_task,
-                 PyObject *reason)
+cancelled_create(PyTypeObject *type, PyObject *source,
+                 const tc_source_task *source_task, PyObject *reason)
 {
     PyObject *args = PyTuple_New(0);
     if (args == NULL) {
@@ -162,8 +257,9 @@ cancelled_create(PyTypeObject *type, PyObject *source, PyObject *source_task,
     CancelledObject *self = (CancelledObject *)op;
     self->source = source != NULL ? Py_NewRef(source)
                                   : PyUnicode_InternFromString("unknown");
-    self->source_task
-        = Py_NewRef(source_task != NULL ? source_task : Py_None);
+    if (source_task != NULL) {
+        source_task_copy(&self->source_task, source_task);
+    }
     self->reason = Py_NewRef(reason != NULL ? reason : Py_None);
     if (self->source == NULL) {
         Py_DECREF(op);
@@ -185,7 +281,7 @@ tc_cancelled_new(tc_state *st, PyObject *reason)
         return exc;
     }
     CancelReasonObject *r = (CancelReasonObject *)reason;
-    return cancelled_create(st->CancelledType, r->source, r->source_task,
+    return cancelled_create(st->CancelledType, r->source, &r->source_task,
                             r->reason);
 }
 
@@ -200,7 +296,8 @@ cancelled_create_method(PyObject *cls, PyObject *args, PyObject *kwargs)
     if (tc_args_parse_tuple(&params, args, kwargs, a) < 0) {
         return NULL;
     }
-    return cancelled_create((PyTypeObject *)cls, a[0], a[1], a[2]);
+    tc_source_task source_task = {.text = a[1]};
+    return cancelled_create((PyTypeObject *)cls, a[0], &source_task, a[2]);
 }
 
 static PyObject *
@@ -213,9 +310,12 @@ cancelled_str(PyObject *op)
         Py_SETREF(text, PyUnicode_FromFormat("%U with reason %R", text,
                                              self->reason));
     }
-    if (text != NULL && self->source_task != Py_None) {
-        Py_SETREF(text, PyUnicode_FromFormat("%U from task %S", text,
-                                             self->source_task));
+    PyObject *task = source_task_text(&self->source_task);
+    if (task == NULL) {
+        Py_CLEAR(text);
+    }
+    if (text != NULL && task != Py_None) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U from task %S", text, task));
     }
     return text;
 }
@@ -224,9 +324,13 @@ static PyObject *
 cancelled_repr(PyObject *op)
 {
     CancelledObject *self = (CancelledObject *)op;
+    PyObject *task = source_task_text(&self->source_task);
+    if (task == NULL) {
+        return NULL;
+    }
     return PyUnicode_FromFormat(
-        "Cancelled(source=%R, source_task=%R, reason=%R)", self->source,
-        self->source_task, self->reason);
+        "Cancelled(source=%R, source_task=%R, reason=%R)", self->source, task,
+        self->reason);
 }
 
 /* Rebuilt through _create, since the class has no public constructor. */
@@ -234,7 +338,9 @@ static PyObject *
 cancelled_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     CancelledObject *self = (CancelledObject *)op;
-    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *task = source_task_text(&self->source_task);
+    PyObject *functools
+        = task == NULL ? NULL : PyImport_ImportModule("functools");
     if (functools == NULL) {
         return NULL;
     }
@@ -247,7 +353,7 @@ cancelled_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     args = PyTuple_Pack(1, create);
     kwargs = Py_BuildValue("{sOsOsO}", "source", self->source, "source_task",
-                           self->source_task, "reason", self->reason);
+                           task, "reason", self->reason);
     if (args != NULL && kwargs != NULL) {
         PyObject *rebuild = PyObject_Call(partial, args, kwargs);
         if (rebuild != NULL) {
@@ -269,7 +375,8 @@ cancelled_traverse(PyObject *op, visitproc visit, void *arg)
     CancelledObject *self = (CancelledObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->source);
-    Py_VISIT(self->source_task);
+    Py_VISIT(self->source_task.text);
+    Py_VISIT(self->source_task.name);
     Py_VISIT(self->reason);
     return ((PyTypeObject *)PyExc_BaseException)
         ->tp_traverse(op, visit, arg);
@@ -280,7 +387,7 @@ cancelled_clear(PyObject *op)
 {
     CancelledObject *self = (CancelledObject *)op;
     Py_CLEAR(self->source);
-    Py_CLEAR(self->source_task);
+    source_task_clear(&self->source_task);
     Py_CLEAR(self->reason);
     return ((PyTypeObject *)PyExc_BaseException)->tp_clear(op);
 }
@@ -307,12 +414,16 @@ cancelled_init(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(args),
 
 static PyMemberDef cancelled_members[] = {
     {"source", T_OBJECT, offsetof(CancelledObject, source), 0, NULL},
-    {"source_task", T_OBJECT, offsetof(CancelledObject, source_task), 0,
-     NULL},
     {"reason", T_OBJECT, offsetof(CancelledObject, reason), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CancelledObject, weakrefs),
      READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef cancelled_getset[] = {
+    {"source_task", source_task_get, source_task_set, NULL,
+     (void *)offsetof(CancelledObject, source_task)},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef cancelled_methods[] = {
@@ -341,6 +452,7 @@ static PyType_Slot cancelled_slots[] = {
     {Py_tp_str, cancelled_str},
     {Py_tp_repr, cancelled_repr},
     {Py_tp_members, cancelled_members},
+    {Py_tp_getset, cancelled_getset},
     {Py_tp_methods, cancelled_methods},
     {0, NULL},
 };

@@ -130,15 +130,12 @@ static PyObject *
 nursery_reason(NurseryObject *self, TaskObject *task, const char *format,
                PyObject *exc)
 {
-    PyObject *reason = NULL;
-    PyObject *name = tc_task_repr(task);
-    PyObject *text
-        = name == NULL ? NULL : PyUnicode_FromFormat(format, exc);
-    if (text != NULL) {
-        reason = tc_reason_new(self->st, "nursery", name, text);
+    PyObject *text = PyUnicode_FromFormat(format, exc);
+    if (text == NULL) {
+        return NULL;
     }
-    Py_XDECREF(text);
-    Py_XDECREF(name);
+    PyObject *reason = tc_reason_new(self->st, "nursery", task, text);
+    Py_DECREF(text);
     return reason;
 }
 
@@ -227,14 +224,10 @@ tc_nursery_abort_exit(NurseryObject *self, tc_abort *why)
     if (exc == NULL) {
         return TC_ABORT_ERROR;
     }
-    PyObject *name = tc_task_repr(self->parent_task);
-    PyObject *reason = NULL;
-    if (name != NULL) {
-        reason = tc_reason_new(self->st, "KeyboardInterrupt", name, NULL);
-    }
+    PyObject *reason = tc_reason_new(self->st, "KeyboardInterrupt",
+                                     self->parent_task, NULL);
     int r = reason == NULL ? -1 : nursery_add_exc(self, exc, reason);
     Py_XDECREF(reason);
-    Py_XDECREF(name);
     Py_DECREF(exc);
     return r < 0 ? TC_ABORT_ERROR : TC_ABORT_FAILED;
 }

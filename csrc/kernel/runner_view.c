@@ -220,12 +220,8 @@ runner_shut_down(PyObject *op, PyObject *args)
     if (nursery == NULL) {
         return NULL;
     }
-    PyObject *name = tc_task_repr(self->init_task);
-    if (name == NULL) {
-        return NULL;
-    }
-    int r = tc_scope_cancel_with(nursery->scope, "shutdown", name, text);
-    Py_DECREF(name);
+    int r = tc_scope_cancel_with(nursery->scope, "shutdown", self->init_task,
+                                 text);
     return r < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -26,9 +26,8 @@ step_abandon_nurseries(TaskObject *task)
     }
     PyObject *open = PyObject_GetAttrString((PyObject *)task,
                                             "child_nurseries");
-    PyObject *name = open == NULL ? NULL : tc_task_repr(task);
     PyObject *text
-        = name == NULL
+        = open == NULL
               ? NULL
               : PyUnicode_FromString("Parent Task exited prematurely, "
                                      "abandoning this nursery without "
@@ -36,11 +35,10 @@ step_abandon_nurseries(TaskObject *task)
     int r = text == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(open); i++) {
         NurseryObject *nursery = (NurseryObject *)PyList_GET_ITEM(open, i);
-        r = tc_scope_cancel_with(nursery->scope, "nursery", name, text);
+        r = tc_scope_cancel_with(nursery->scope, "nursery", task, text);
         nursery->closed = 1;
     }
     Py_XDECREF(text);
-    Py_XDECREF(name);
     Py_XDECREF(open);
     return r;
 }

@@ -50,6 +50,30 @@ tc_task_new(RunnerObject *runner, PyObject *coro, PyObject *name,
     return self;
 }
 
+/* "module.qualname" of a function, Python's or ours. New reference. */
+static PyObject *
+task_name_from(PyObject *function)
+{
+    PyObject *module, *qualname, *text = NULL;
+    if (PyFunction_Check(function)) {
+        module = Py_XNewRef(PyFunction_GetModule(function));
+        qualname = Py_NewRef(((PyFunctionObject *)function)->func_qualname);
+        if (module == NULL && !PyErr_Occurred()) {
+            module = Py_NewRef(Py_None);  /* as its __module__ shows it */
+        }
+    }
+    else {
+        module = PyObject_GetAttrString(function, "__module__");
+        qualname = PyObject_GetAttrString(function, "__qualname__");
+    }
+    if (module != NULL && qualname != NULL) {
+        text = PyUnicode_FromFormat("%S.%S", module, qualname);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(qualname);
+    return text;
+}
+
 PyObject *
 tc_task_name(TaskObject *self)
 {
@@ -58,26 +82,22 @@ tc_task_name(TaskObject *self)
         && !Py_IS_TYPE(name, self->runner->st->FunctionType)) {
         return name;
     }
-    PyObject *module, *qualname, *text = NULL;
-    if (PyFunction_Check(name)) {
-        module = Py_XNewRef(PyFunction_GetModule(name));
-        qualname = Py_NewRef(((PyFunctionObject *)name)->func_qualname);
-        if (module == NULL && !PyErr_Occurred()) {
-            module = Py_NewRef(Py_None);  /* as its __module__ shows it */
-        }
-    }
-    else {
-        module = PyObject_GetAttrString(name, "__module__");
-        qualname = PyObject_GetAttrString(name, "__qualname__");
-    }
-    if (module != NULL && qualname != NULL) {
-        text = PyUnicode_FromFormat("%S.%S", module, qualname);
-    }
-    Py_XDECREF(module);
-    Py_XDECREF(qualname);
+    PyObject *text = task_name_from(name);
     if (text != NULL) {
         Py_XSETREF(self->name, text);
     }
+    return text;
+}
+
+PyObject *
+tc_task_format(PyObject *name, void *address)
+{
+    name = PyFunction_Check(name) ? task_name_from(name) : Py_NewRef(name);
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *text = PyUnicode_FromFormat("<Task %R at %p>", name, address);
+    Py_DECREF(name);
     return text;
 }
 
@@ -88,8 +108,7 @@ tc_task_repr(TaskObject *self)
     if (name == NULL) {
         return NULL;
     }
-    PyObject *text
-        = PyUnicode_FromFormat("<Task %R at %p>", name, (void *)self);
+    PyObject *text = tc_task_format(name, self);
     Py_DECREF(name);
     return text;
 }

@@ -80,6 +80,9 @@ void tc_task_forget_breakers(TaskObject *task);
 PyObject *tc_task_name(TaskObject *task);
 /* repr(task), new reference. */
 PyObject *tc_task_repr(TaskObject *task);
+/* The same of a task that is or was at an address; its name can still be a
+   Python function. */
+PyObject *tc_task_format(PyObject *name, void *address);
 
 /* New task, in no list yet. Borrowed arguments. */
 TaskObject *tc_task_new(RunnerObject *runner, PyObject *coro, PyObject *name,
