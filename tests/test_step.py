@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import copy
 import gc
+import os
 import pickle
 import weakref
 
@@ -171,6 +172,50 @@ def test_deadlines_and_jobs_reach_a_lone_task_at_its_next_checkpoint():
             await lowlevel.checkpoint()
             await lowlevel.checkpoint()
             assert seen == [1]
+
+    trio.run(main)
+
+
+def test_a_lone_task_does_not_keep_the_loop_from_polling():
+    """Data is there for others as soon as beside two tasks, in passes."""
+
+    async def median_passes(reader, writer, n_others):
+        seen = 0
+        passes = []
+
+        async def read():
+            nonlocal seen
+            while True:
+                await reader.recv(1)
+                seen += 1
+
+        async def spin():
+            while True:
+                await lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            for _ in range(n_others):
+                nursery.start_soon(spin)
+            for i in range(300):
+                for _ in range(100):
+                    await lowlevel.checkpoint()
+                assert seen == i
+                os.write(writer.fileno(), b"x")
+                n = 0
+                while seen == i:
+                    await lowlevel.checkpoint()
+                    n += 1
+                passes.append(n)
+            nursery.cancel_scope.cancel()
+        return sorted(passes)[len(passes) // 2]
+
+    async def main():
+        reader, writer = trio.socket.socketpair()
+        with reader, writer:
+            beside = await median_passes(reader, writer, 1)
+            alone = await median_passes(reader, writer, 0)
+        assert alone < 10 * beside, (alone, beside)
 
     trio.run(main)
 

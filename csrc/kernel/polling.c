@@ -14,12 +14,13 @@ tc_polling_look(RunnerObject *runner)
 {
     double now = tc_clock_monotonic();
     int n_passes = runner->clock_stride - runner->unclocked;
+    int late = now - runner->last_poll >= POLL_INTERVAL;
     int quick = now - runner->last_look < n_passes * QUICK_PASS;
-    runner->clock_stride = quick ? CLOCK_STRIDE : 1;
+    /* Whoever asks again before the kernel has been asked is told the same. */
+    runner->clock_stride = quick && !late ? CLOCK_STRIDE : 1;
     runner->unclocked = runner->clock_stride - 1;
     runner->last_look = now;
-    return now - runner->last_poll < POLL_INTERVAL ? TC_POLL_LATER_CLOCKED
-                                                   : TC_POLL_NOW;
+    return late ? TC_POLL_NOW : TC_POLL_LATER_CLOCKED;
 }
 
 void
