@@ -66,6 +66,33 @@ assert trio_c.{name} is original
 """)
 
 
+def test_a_class_that_somebody_gave_it_stays() -> None:
+    run_code("""
+import types, trio_c
+class Watched(types.ModuleType):
+    pass
+trio_c.Event
+trio_c.__class__ = Watched
+for name in trio_c.__all__:
+    getattr(trio_c, name)
+assert type(trio_c) is Watched
+""")
+
+
+def test_names_that_are_no_strings() -> None:
+    run_code("""
+import trio_c
+trio_c.Event
+for name in 5, 2**200, b"bytes" * 10, [1] * 10, 1.5:
+    try:
+        type(trio_c).__getattribute__(trio_c, name)
+    except TypeError:
+        pass
+    else:
+        raise AssertionError(name)
+""")
+
+
 def test_reloading() -> None:
     run_code("""
 import importlib, trio_c

@@ -36,9 +36,10 @@ def attach(
         if source is not None:
             value = getattr(_import(source), name)
             _publish(module, sources)
-            if native := sys.modules.get("trio_c._native"):
+            native = sys.modules.get("trio_c._native")
+            if native and type(module) is type(sys):
                 # The interpreter does not speed up modules that have a
-                # __getattr__; this class does.
+                # __getattr__; this class does. Another one is somebody's own.
                 module.__class__ = native._LazyModule
             return namespace.setdefault(name, value)
         if name in submodules or (name[:1] == "_" and name[:2] != "__"):

@@ -14,7 +14,7 @@
 static PyObject *
 lazy_module_getattro(PyObject *self, PyObject *name)
 {
-    if (PyUnicode_GET_LENGTH(name) > 0
+    if (PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 0
         && PyUnicode_READ_CHAR(name, 0) != '_') {
         PyObject *value
             = PyDict_GetItemWithError(PyModule_GetDict(self), name);
