@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import pickle
+import tracemalloc
 import weakref
 
 import pytest
@@ -103,6 +104,28 @@ def test_an_awaitable_somebody_found_is_not_used_again():
             await o
 
     trio.run(main)
+
+
+def test_a_kept_awaitable_was_allocated_where_it_is_used_again():
+    """`Never awaited` shows it, while tracemalloc is on."""
+
+    def earlier():
+        return trio.sleep(0)
+
+    def later():
+        return trio.sleep(0)
+
+    tracemalloc.start()
+    try:
+        for each in [earlier() for _ in range(1000)]:
+            each.close()
+        del each
+        waiting = later()
+        traceback = tracemalloc.get_object_traceback(waiting)
+    finally:
+        tracemalloc.stop()
+    waiting.close()
+    assert traceback[-1].lineno == later.__code__.co_firstlineno + 1
 
 
 def test_a_lone_task_sees_its_new_context_after_the_next_checkpoint():

@@ -61,6 +61,7 @@ awaitable_pop(tc_state *st)
         return NULL;
     }
     self->is_free = 0;
+    tc_renew((PyObject *)self);
     return self;
 }
 

@@ -77,6 +77,15 @@ PyErr_SetRaisedException(PyObject *exc)
    reads this per-thread depth; public struct member on all versions. */
 #define TC_ORIGIN_DEPTH(tstate) ((tstate)->coroutine_origin_tracking_depth)
 
+/* A kept object, its count 1, begins anew. Who notes down where objects are
+   made, as tracemalloc does for the warning of coroutines that were never
+   awaited, hears of it. */
+static inline void
+tc_renew(PyObject *op)
+{
+    _Py_NewReference(op);
+}
+
 /* A frame for introspection only; it is never run. New reference. */
 static inline PyFrameObject *
 tc_frame_new(PyThreadState *tstate, PyCodeObject *code, PyObject *globals)
