@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -399,3 +403,51 @@ async def test_queue_object_is_reachable_from_token_and_run():
     await wait_all_tasks_blocked()
     assert ran == [1]
     assert queue.size() == 0
+
+
+# --- forks
+
+SLOW_WAKEUP = Path(__file__).with_name("_slow_wakeup.c")
+FORK_WHILE_WAKING = """
+import os, signal, threading, time, warnings
+import trio_c
+warnings.simplefilter("ignore")  # forking does not go with threads
+
+async def main():
+    token = trio_c.lowlevel.current_trio_token()
+    finished = threading.Event()
+
+    def fork():
+        finished.wait()
+        time.sleep(0.1)
+        if (pid := os.fork()) == 0:
+            signal.alarm(20)
+            token.run_sync_soon(print)
+            os._exit(0)
+        print(os.waitpid(pid, 0)[1])
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    await trio_c.to_thread.run_sync(finished.set)
+    await trio_c.to_thread.run_sync(thread.join)
+
+trio_c.run(main)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="something else is preloaded")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_child_forked_while_a_thread_wakes_the_loop_can_use_its_token(tmp_path):
+    """Threads do that without the GIL, so that others can fork meanwhile."""
+    slow = tmp_path / "slow.so"
+    command = ["cc", "-shared", "-fPIC", "-o", slow, SLOW_WAKEUP, "-ldl"]
+    subprocess.run(command, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", FORK_WHILE_WAKING],
+        env={**os.environ, "LD_PRELOAD": str(slow)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.stdout, result.stderr) == ("0\n", "")

@@ -16,6 +16,9 @@
  *   tc_jobs_forget_wake_fd() its number may be reused.
  * - Who has queued a job silently has a reference, and rings later, without
  *   the GIL. All but the lock and the wake-up is gone by then if the queue is.
+ *   So a fork can find the lock held, by somebody who is not in the child and
+ *   who changed nothing but `written`: there the lock is made anew, by the
+ *   first who takes it. He has the GIL: ringing comes after queueing.
  * - flagged is set before sleeping is read; the loop sets sleeping before it
  *   reads flagged. Both are sequentially consistent, so one of the two sees
  *   the other.
@@ -27,6 +30,8 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+
+#include "../base/fork.h"
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
@@ -47,10 +52,12 @@ tc_jobs *
 tc_jobs_new(void)
 {
     tc_jobs *jobs = PyMem_RawCalloc(1, sizeof(*jobs));
-    if (jobs == NULL) {
+    if (jobs == NULL || tc_fork_watch() < 0) {
+        PyMem_RawFree(jobs);
         PyErr_NoMemory();
         return NULL;
     }
+    jobs->forks = tc_fork_count();
     tc_list_init(&jobs->once);
     jobs->wake_fd = -1;
     atomic_init(&jobs->flagged, 0);
@@ -104,9 +111,24 @@ tc_jobs_traverse(tc_jobs *jobs, visitproc visit, void *arg)
     return 0;
 }
 
+/* Without memory the old lock stays, which is hardly ever held. */
+static void
+jobs_forked(tc_jobs *jobs)
+{
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    if (lock != NULL) {
+        jobs->lock = lock;
+    }
+    atomic_store(&jobs->written, 0);
+    jobs->forks = tc_fork_count();
+}
+
 static void
 jobs_lock(tc_jobs *jobs)
 {
+    if (jobs->forks != tc_fork_count()) {
+        jobs_forked(jobs);
+    }
     PyThread_acquire_lock(jobs->lock, WAIT_LOCK);
 }
 

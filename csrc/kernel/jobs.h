@@ -47,6 +47,7 @@ typedef struct tc_jobs {
     atomic_int sleeping;          /* a new job must write to wake_fd */
     atomic_int written;           /* somebody did, or is just doing it */
     atomic_int refs;              /* the queue, and who is yet to ring */
+    unsigned forks;               /* tc_fork_count() when the lock was made */
 } tc_jobs;
 
 /* NULL with exception. free drops what is left. */
