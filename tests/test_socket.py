@@ -170,6 +170,26 @@ async def test_datagrams_go_to_who_is_named():
         peer.close()
 
 
+@in_run
+async def test_datagrams_come_from_addresses_of_one_form():
+    with (
+        tsocket.socket(tsocket.AF_INET6, tsocket.SOCK_DGRAM) as a,
+        tsocket.socket(tsocket.AF_INET6, tsocket.SOCK_DGRAM) as b,
+    ):
+        try:
+            await a.bind(("::1", 0))
+        except OSError:
+            return  # none on this machine
+        await b.bind(("::1", 0))
+        name = a.getsockname()
+        port = name[1]
+        # However it was written when something was sent there.
+        for to in (name, ("::1", port), ("::1", port, 0), ("0::1", port, 0, 0)):
+            await b.sendto(b"x", to)
+            await a.sendto(b"y", (await a.recvfrom(10))[1])
+            assert await b.recvfrom(10) == (b"y", name)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 @in_run
 async def test_abstract_and_unnamed_addresses():

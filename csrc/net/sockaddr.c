@@ -217,6 +217,7 @@ static int
 memo_fits(const tc_sockaddr *addr)
 {
     return addr->size > 0
+           && addr->size <= sizeof(((tc_sockaddr_memo *)NULL)->raw)
            && (addr->u.any.sa_family == AF_INET
                || (addr->u.any.sa_family == AF_INET6
                    && addr->u.in6.sin6_flowinfo == 0));
@@ -244,7 +245,11 @@ tc_sockaddr_parse_memo(tc_sockaddr_memo *memo, int family, PyObject *address,
     if (!tc_sockaddr_parse(family, address, out)) {
         return 0;
     }
-    memo_set(memo, address, out);
+    /* It may be handed out as what a datagram came from. Only of INET there
+       is one tuple for each address; of INET6 many will do for sending. */
+    if (family == AF_INET) {
+        memo_set(memo, address, out);
+    }
     return 1;
 }
 

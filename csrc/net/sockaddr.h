@@ -27,8 +27,8 @@ typedef struct tc_sockaddr {
    forms: datagrams are mostly answered, and to the very tuple they came with.
    Who owns it visits and clears `address`. */
 typedef struct tc_sockaddr_memo {
-    PyObject *address;       /* owned or NULL: exactly a tuple of exactly a str
-                                and ints */
+    PyObject *address;       /* owned or NULL: what tc_sockaddr_make() makes of
+                                `raw`, or one that is equal to it */
     socklen_t size;
     char raw[sizeof(struct sockaddr_in6)];
 } tc_sockaddr_memo;
@@ -43,7 +43,8 @@ tc_sockaddr_is_known(int family)
 /* 1 and *out filled in; 0, without exception, if the standard library has to
    look at this address. Runs no Python. */
 int tc_sockaddr_parse(int family, PyObject *address, tc_sockaddr *out);
-/* The same, and remember it. All addresses of a memo are of one family. */
+/* The same, and remember it if it is what would be made of the result. All
+   addresses of a memo are of one family. */
 int tc_sockaddr_parse_memo(tc_sockaddr_memo *memo, int family,
                            PyObject *address, tc_sockaddr *out);
 
