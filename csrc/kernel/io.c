@@ -245,7 +245,8 @@ tc_io_wait_here(tc_io *io, double timeout)
     }
     double deadline = 0.0;
     if (timeout > 0.0) {
-        deadline = tc_clock_monotonic() + timeout;
+        io->began = tc_clock_monotonic();
+        deadline = io->began + timeout;
     }
     for (;;) {
         int n;
@@ -280,6 +281,12 @@ tc_io_wait(tc_io *io, double timeout)
 {
     return io_is_overridden(io->st) ? io_wait_overridden(io, timeout)
                                        : tc_io_wait_here(io, timeout);
+}
+
+double
+tc_io_wait_began(const tc_io *io)
+{
+    return io->began;
 }
 
 void

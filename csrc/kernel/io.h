@@ -31,6 +31,8 @@ void tc_io_free(tc_io *io);
    the loop's: guest mode calls it in a worker thread while the loop's thread
    goes on arming and forgetting. */
 int tc_io_wait(tc_io *io, double timeout);
+/* When the last wait with a timeout began. */
+double tc_io_wait_began(const tc_io *io);
 /* Wake the tasks for the events of the last wait. 0 or -1. */
 int tc_io_process(tc_io *io);
 

@@ -54,6 +54,7 @@ struct tc_io {
     tc_poll_event *events;   /* owned */
     int capacity;
     int n_events;
+    double began;            /* the last wait that was no mere look */
     char *scratch;           /* owned */
     size_t scratch_size;
 };

@@ -297,7 +297,8 @@ loop_run_batch(RunnerObject *runner)
 }
 
 /* Before a wait that keeps the GIL: let threads at it. The others give it up
-   anyway, without waiting until somebody has it. */
+   anyway, without waiting until somebody has it; if that was in vain, see
+   run_wait(). */
 static void
 loop_share_gil(LoopObject *self)
 {

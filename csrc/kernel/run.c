@@ -30,6 +30,31 @@ run_has_other_threads(void)
     return first != NULL && PyThreadState_Next(first) != NULL;
 }
 
+/* So long must a wait be for another thread to get hold of the GIL: in a
+   shorter one it wakes up, and finds it taken again. */
+#define REAL_WAIT 50e-6
+
+/* After a wait. With a timeout it gave up the GIL, if only for a moment: what
+   was waited for may have been there. */
+static void
+run_share_gil(RunnerObject *runner, double timeout)
+{
+    double now = runner->last_poll;
+    if (timeout > 0.0 && tc_gil_is_wanted(runner->st)) {
+        tc_gil_yield(runner->st);
+        runner->last_release = tc_clock_monotonic();
+    }
+    else if (timeout > 0.0
+             && now - tc_io_wait_began(runner->io) >= REAL_WAIT) {
+        runner->last_release = now;
+    }
+    else if (now - runner->last_release > 1e-3 && run_has_other_threads()) {
+        /* A busy loop: nobody else would get the GIL for 5 ms. */
+        tc_gil_pause();
+        runner->last_release = tc_clock_monotonic();
+    }
+}
+
 /* One wait of a plain run. The number of events, or -1. */
 static int
 run_wait(LoopObject *loop)
@@ -49,15 +74,7 @@ run_wait(LoopObject *loop)
         tc_entry_queue_set_sleeping(runner->entry_queue, 0);
     }
     tc_polling_done(runner);
-    if (timeout > 0.0) {
-        runner->last_release = runner->last_poll;
-    }
-    else if (runner->last_poll - runner->last_release > 1e-3
-             && run_has_other_threads()) {
-        /* A busy loop: nobody else would get the GIL for 5 ms. */
-        tc_gil_pause();
-        runner->last_release = tc_clock_monotonic();
-    }
+    run_share_gil(runner, timeout);
     return n;
 }
 
