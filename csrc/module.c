@@ -322,6 +322,7 @@ module_exec(PyObject *module)
             return -1;
         }
     }
+    Py_INCREF(module);  /* for good: see state.h */
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* state.h - what one loaded module (one interpreter) owns.
  *
- * Every long-lived native object keeps a borrowed `tc_state *st`; the module
- * outlives its instances because each instance holds its heap type and each
- * heap type holds the module. Deallocators must not read types from here:
- * the module may have been cleared already.
+ * Every long-lived native object keeps a borrowed `tc_state *st`. So a module
+ * that has been loaded stays until its interpreter ends (module.c): what lies
+ * in one garbage cycle with it would be deallocated after it. Deallocators
+ * must not read types from here all the same.
  */
 #ifndef TC_GLUE_STATE_H
 #define TC_GLUE_STATE_H
