@@ -12,6 +12,7 @@ round, and at the end prints tables and draws charts beside it.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -79,6 +80,13 @@ def participants(wanted: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     return versions, missing
 
 
+def repeatable(arguments: list[str]) -> str:
+    """The command for others: without where its numbers went."""
+    kept = iter(arguments)
+    words = [word for word in kept if word != "--json" or not next(kept, "")]
+    return shlex.join(["python", "benchmarks/run.py", *words])
+
+
 def measure(args: argparse.Namespace) -> Results:
     wanted = args.contestants.split(",") if args.contestants else [*CONTESTANTS]
     if unknown := {*wanted} - {*CONTESTANTS}:
@@ -90,7 +98,7 @@ def measure(args: argparse.Namespace) -> Results:
     results = Results.new(
         quick=args.quick,
         rounds=rounds,
-        command=" ".join(["python benchmarks/run.py", *sys.argv[1:]]),
+        command=repeatable(sys.argv[1:]),
         machine=measuring.machine(),
         versions=versions,
         missing=missing,

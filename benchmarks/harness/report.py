@@ -199,9 +199,11 @@ def about(results: Results) -> list[str]:
         "",
         "Versions: " + ", ".join(f"{k} {v}" for k, v in data["versions"].items()) + ".",
         "",
-        f"`{data['command']}`: medians of {data['rounds']} rounds"
-        + (", shortened (`--quick`)" if data["quick"] else "")
-        + ", each measurement in a process of its own; ± is half the way from the"
+        *(f"- `{command}`" for command in data["command"].splitlines()),
+        "",
+        "Medians of the rounds"
+        + (", which are short (`--quick`)" if data["quick"] else "")
+        + "; each measurement in a process of its own; ± is half the way from the"
         " least to the greatest. × trio: how many times faster (or smaller) than trio"
         " trio_c is. Figures in parentheses: without asking the kernel for I/O on"
         " every pass.",

@@ -44,6 +44,7 @@ class Results:
         """Cases of `other` replace ours: a part was measured again."""
         for file, cases in other.results.items():
             self.results.setdefault(file, {}).update(cases)
+        self.data["command"] += "\n" + other.data["command"]
         for key in "versions", "missing":
             self.data[key] = {**self.data.get(key, {}), **other.data.get(key, {})}
 
