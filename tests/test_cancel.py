@@ -427,3 +427,26 @@ def test_source_task_is_what_the_task_was_called_then(name):
     )
     del exc.source_task
     assert exc.source_task is None
+
+
+def test_reprs_of_what_changes_meanwhile():
+    async def main():
+        with trio.CancelScope() as scope:
+            scope.cancel(Labelled("a reason"))
+            await trio.sleep_forever()
+        return scope._cancel_reason
+
+    class Changing:
+        def __repr__(self):
+            reason.source_task = None
+            reason.reason = None
+            return "changing"
+
+    reason = trio.run(main)
+    task = reason.source_task
+    reason.source_task = task + "."  # nobody else has this one
+    reason.source = Changing()
+    assert repr(reason) == (
+        f"CancelReason(source=changing, source_task={task + '.'!r}, reason=<a reason>)"
+    )
+    assert reason.source_task is reason.reason is None

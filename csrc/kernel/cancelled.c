@@ -31,7 +31,7 @@ source_task_init(tc_source_task *self, TaskObject *task)
     return self->text == NULL ? -1 : 0;
 }
 
-/* Borrowed; NULL with exception. */
+/* New reference; NULL with exception. */
 static PyObject *
 source_task_text(tc_source_task *self)
 {
@@ -45,7 +45,7 @@ source_task_text(tc_source_task *self)
         Py_XSETREF(self->text, text);
         Py_CLEAR(self->name);
     }
-    return self->text != NULL ? self->text : Py_None;
+    return Py_NewRef(self->text != NULL ? self->text : Py_None);
 }
 
 static void
@@ -67,8 +67,7 @@ source_task_clear(tc_source_task *self)
 static PyObject *
 source_task_get(PyObject *op, void *closure)
 {
-    return Py_XNewRef(
-        source_task_text((tc_source_task *)((char *)op + (size_t)closure)));
+    return source_task_text((tc_source_task *)((char *)op + (size_t)closure));
 }
 
 static int
@@ -78,6 +77,27 @@ source_task_set(PyObject *op, PyObject *value, void *closure)
     Py_XSETREF(self->text, Py_NewRef(value != NULL ? value : Py_None));
     Py_CLEAR(self->name);
     return 0;
+}
+
+/* "name(source=..., source_task=..., reason=...)"; what is in it may assign
+   to the attributes that it comes from. */
+static PyObject *
+source_repr(const char *name, PyObject *source, tc_source_task *source_task,
+            PyObject *reason)
+{
+    PyObject *task = source_task_text(source_task);
+    if (task == NULL) {
+        return NULL;
+    }
+    Py_INCREF(source);
+    Py_INCREF(reason);
+    PyObject *text
+        = PyUnicode_FromFormat("%s(source=%R, source_task=%R, reason=%R)",
+                               name, source, task, reason);
+    Py_DECREF(source);
+    Py_DECREF(reason);
+    Py_DECREF(task);
+    return text;
 }
 
 /* --- CancelReason: what a scope remembers ------------------------------ */
@@ -150,13 +170,8 @@ static PyObject *
 cancel_reason_repr(PyObject *op)
 {
     CancelReasonObject *self = (CancelReasonObject *)op;
-    PyObject *task = source_task_text(&self->source_task);
-    if (task == NULL) {
-        return NULL;
-    }
-    return PyUnicode_FromFormat(
-        "CancelReason(source=%R, source_task=%R, reason=%R)", self->source,
-        task, self->reason);
+    return source_repr("CancelReason", self->source, &self->source_task,
+                       self->reason);
 }
 
 static PyMemberDef cancel_reason_members[] = {
@@ -201,7 +216,7 @@ cancel_reason_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (task == NULL) {
         return NULL;
     }
-    return Py_BuildValue("O(OOO)", Py_TYPE(op), self->source, task,
+    return Py_BuildValue("O(ONO)", Py_TYPE(op), self->source, task,
                          self->reason);
 }
 
@@ -310,13 +325,15 @@ cancelled_str(PyObject *op)
         Py_SETREF(text, PyUnicode_FromFormat("%U with reason %R", text,
                                              self->reason));
     }
-    PyObject *task = source_task_text(&self->source_task);
+    PyObject *task
+        = text == NULL ? NULL : source_task_text(&self->source_task);
     if (task == NULL) {
         Py_CLEAR(text);
     }
     if (text != NULL && task != Py_None) {
         Py_SETREF(text, PyUnicode_FromFormat("%U from task %S", text, task));
     }
+    Py_XDECREF(task);
     return text;
 }
 
@@ -324,13 +341,8 @@ static PyObject *
 cancelled_repr(PyObject *op)
 {
     CancelledObject *self = (CancelledObject *)op;
-    PyObject *task = source_task_text(&self->source_task);
-    if (task == NULL) {
-        return NULL;
-    }
-    return PyUnicode_FromFormat(
-        "Cancelled(source=%R, source_task=%R, reason=%R)", self->source, task,
-        self->reason);
+    return source_repr("Cancelled", self->source, &self->source_task,
+                       self->reason);
 }
 
 /* Rebuilt through _create, since the class has no public constructor. */
@@ -342,6 +354,7 @@ cancelled_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *functools
         = task == NULL ? NULL : PyImport_ImportModule("functools");
     if (functools == NULL) {
+        Py_XDECREF(task);
         return NULL;
     }
     PyObject *result = NULL, *args = NULL, *kwargs = NULL;
@@ -366,6 +379,7 @@ done:
     Py_XDECREF(create);
     Py_XDECREF(partial);
     Py_DECREF(functools);
+    Py_DECREF(task);
     return result;
 }
 
