@@ -198,6 +198,21 @@ io_poll(tc_io *io, int64_t timeout_ns)
     return n;
 }
 
+/* A thread works for the run: its answer may come at any moment. */
+static int
+io_look_out(tc_io *io)
+{
+    int n = 0;
+    tc_lookout_begin(&io->lookout);
+    while (n == 0 && tc_lookout_goes_on(&io->lookout)) {
+        n = io_poll(io, 0);
+    }
+    if (n > 0) {
+        tc_lookout_succeed(&io->lookout);
+    }
+    return n;
+}
+
 /* What is left of a timeout; 0 once it is over. */
 static double
 io_time_left(double deadline)
@@ -255,8 +270,12 @@ tc_io_wait_here(tc_io *io, double timeout)
             n = io_poll(io, 0);
         }
         else {
+            int threads = io->runner->active_threads > 0;
             Py_BEGIN_ALLOW_THREADS
-            n = io_poll(io, timeout_ns);
+            n = threads ? io_look_out(io) : 0;
+            if (n == 0) {
+                n = io_poll(io, timeout_ns);
+            }
             Py_END_ALLOW_THREADS
         }
         if (PyErr_CheckSignals() < 0) {

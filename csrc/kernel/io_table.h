@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "../base/list.h"
+#include "../base/lookout.h"
 #include "io.h"
 #include "io_handle.h"
 
@@ -55,6 +56,7 @@ struct tc_io {
     int capacity;
     int n_events;
     double began;            /* the last wait that was no mere look */
+    tc_lookout lookout;      /* for threads that work for the run */
     char *scratch;           /* owned */
     size_t scratch_size;
 };

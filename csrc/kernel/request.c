@@ -10,6 +10,7 @@
  * - A waiter that is interrupted leaves; the request is served all the same.
  */
 #include "request.h"
+#include "../base/lookout.h"
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../glue/function.h"
@@ -297,6 +298,23 @@ request_new(tc_state *st, EntryQueueObject *queue, ThreadJobObject *job,
     return self;
 }
 
+/* Of the threads that ask, each for itself. */
+static _Thread_local tc_lookout request_lookout;
+
+/* Is the answer there soon? Without the GIL. */
+static int
+request_look_out(ThreadRequestObject *self)
+{
+    tc_lookout_begin(&request_lookout);
+    while (tc_lookout_goes_on(&request_lookout)) {
+        if (PyThread_acquire_lock(self->answered, NOWAIT_LOCK)) {
+            tc_lookout_succeed(&request_lookout);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Wait for the answer, without the GIL. 0, or -1 with exception if a signal
    handler raised. */
 static int
@@ -308,8 +326,10 @@ request_wait(ThreadRequestObject *self, tc_jobs *bell)
             tc_jobs_ring(bell);
             bell = NULL;
         }
-        PyLockStatus status
-            = PyThread_acquire_lock_timed(self->answered, -1, 1);
+        PyLockStatus status = PY_LOCK_ACQUIRED;
+        if (!request_look_out(self)) {
+            status = PyThread_acquire_lock_timed(self->answered, -1, 1);
+        }
         tc_gil_acquire(self->st, tstate);
         if (status == PY_LOCK_ACQUIRED) {
             return 0;

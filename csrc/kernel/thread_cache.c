@@ -16,6 +16,7 @@
  */
 #include "thread_cache.h"
 #include "../base/list.h"
+#include "../base/lookout.h"
 #include "../glue/args.h"
 #include "../glue/function.h"
 #include "gil.h"
@@ -37,6 +38,7 @@ typedef struct {
     ThreadCacheObject *cache;    /* owned */
     tc_link link;                /* in cache->idle */
     PyThread_type_lock wake;     /* owned; held until there is a job */
+    tc_lookout lookout;          /* for the next job */
     PyObject *fn;                /* owned or NULL: the job */
     PyObject *deliver;           /* owned or NULL */
     PyObject *name;              /* owned or NULL: None, or the thread's name
@@ -283,6 +285,13 @@ static int
 thread_worker_wait(ThreadWorkerObject *self, PY_TIMEOUT_T patience)
 {
     ThreadCacheObject *cache = self->cache;
+    tc_lookout_begin(&self->lookout);
+    while (tc_lookout_goes_on(&self->lookout)) {
+        if (PyThread_acquire_lock(self->wake, NOWAIT_LOCK)) {
+            tc_lookout_succeed(&self->lookout);
+            return 1;
+        }
+    }
     PyLockStatus status
         = PyThread_acquire_lock_timed(self->wake, patience, 0);
     if (status == PY_LOCK_ACQUIRED) {
@@ -345,6 +354,7 @@ thread_worker_start(ThreadCacheObject *cache)
     tc_list_init(&self->link);
     self->fn = self->deliver = self->name = NULL;
     self->thread = self->default_name = NULL;
+    self->lookout = (tc_lookout){0};
     self->wake = PyThread_allocate_lock();
     TC_LIVE_ADD(st, ThreadWorkerType);
     PyObject_GC_Track(self);

@@ -1,9 +1,10 @@
-/* The small things: base/clock.h, base/fork.h, base/random.h and the inline
- * functions of poll/poll.h. */
+/* The small things: base/clock.h, base/fork.h, base/lookout.h, base/random.h
+ * and the inline functions of poll/poll.h. */
 #define _GNU_SOURCE
 
 #include "base/clock.h"
 #include "base/fork.h"
+#include "base/lookout.h"
 #include "base/random.h"
 #include "poll/poll.h"
 #include "tests/harness.h"
@@ -63,6 +64,66 @@ test_fork_count(const void *arg)
         CHECK_EQ(status, 0);
         CHECK_EQ(tc_fork_count(), first);
     }
+}
+
+/* Looks in vain: how often, and whether for the whole time. */
+static int
+look_in_vain(tc_lookout *lookout)
+{
+    double began = tc_clock_monotonic();
+    int looks = 0;
+
+    tc_lookout_begin(lookout);
+    while (tc_lookout_goes_on(lookout)) {
+        looks++;
+    }
+    CHECK(looks == 0
+          || tc_clock_monotonic() - began >= TC_LOOKOUT_DURATION);
+    CHECK(!tc_lookout_goes_on(lookout));
+    return looks;
+}
+
+/* After the n-th failure in a row it is left out 2^n - 1 times, but no more
+ * than the limit. */
+static void
+test_lookout_backs_off(const void *arg)
+{
+    tc_lookout lookout = {0};
+    int expected = 0;
+
+    (void)arg;
+    for (int failures = 0; failures < 10; failures++) {
+        int omitted = 0;
+
+        while (look_in_vain(&lookout) == 0) {
+            omitted++;
+        }
+        CHECK_EQ(omitted, expected);
+        expected = expected * 2 + 1;
+        if (expected > TC_LOOKOUT_MAX_OMITTED) {
+            expected = TC_LOOKOUT_MAX_OMITTED;
+        }
+    }
+}
+
+/* A success makes it forget. */
+static void
+test_lookout_recovers(const void *arg)
+{
+    tc_lookout lookout = {0};
+
+    (void)arg;
+    for (int failures = 0; failures < 3;) {
+        failures += look_in_vain(&lookout) > 0;
+    }
+    do {
+        tc_lookout_begin(&lookout);
+    } while (!tc_lookout_goes_on(&lookout));
+    tc_lookout_succeed(&lookout);
+    CHECK(!tc_lookout_goes_on(&lookout));
+    CHECK(look_in_vain(&lookout) > 0);
+    CHECK_EQ(look_in_vain(&lookout), 0);
+    CHECK(look_in_vain(&lookout) > 0);
 }
 
 static void
@@ -185,6 +246,8 @@ main(int argc, char **argv)
     static const tc_test tests[] = {
         {"clock", test_clock, NULL},
         {"fork_count", test_fork_count, NULL},
+        {"lookout/backs_off", test_lookout_backs_off, NULL},
+        {"lookout/recovers", test_lookout_recovers, NULL},
         {"random/repeats", test_random_repeats, NULL},
         {"random/zero", test_random_zero, NULL},
         {"random/fair", test_random_fair, NULL},
