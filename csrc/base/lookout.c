@@ -34,6 +34,16 @@ tc_lookout_begin(tc_lookout *self)
     }
 }
 
+static void
+lookout_fail(tc_lookout *self)
+{
+    self->until = 0.0;
+    self->omitted = self->omitted >= TC_LOOKOUT_MAX_OMITTED
+                        ? TC_LOOKOUT_MAX_OMITTED
+                        : (unsigned char)(self->omitted * 2 + 1);
+    self->left = self->omitted;
+}
+
 bool
 tc_lookout_goes_on(tc_lookout *self)
 {
@@ -41,11 +51,7 @@ tc_lookout_goes_on(tc_lookout *self)
         return false;
     }
     if (tc_clock_monotonic() >= self->until) {
-        self->until = 0.0;
-        self->omitted = self->omitted >= TC_LOOKOUT_MAX_OMITTED
-                            ? TC_LOOKOUT_MAX_OMITTED
-                            : (unsigned char)(self->omitted * 2 + 1);
-        self->left = self->omitted;
+        lookout_fail(self);
         return false;
     }
     lookout_let_others_run();
@@ -55,6 +61,12 @@ tc_lookout_goes_on(tc_lookout *self)
 void
 tc_lookout_succeed(tc_lookout *self)
 {
+    if (tc_clock_monotonic() >= self->until) {
+        /* Somebody else had this core for so long, or the answer came just
+           after the end.  A sleeper would have been given a core. */
+        lookout_fail(self);
+        return;
+    }
     self->until = 0.0;
     self->omitted = 0;
 }

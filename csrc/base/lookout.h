@@ -36,6 +36,7 @@ typedef struct tc_lookout {
 void tc_lookout_begin(tc_lookout *self);
 /* Lets other threads run.  False when it is time to sleep. */
 bool tc_lookout_goes_on(tc_lookout *self);
+/* It is there; if it took too long, that is a failure all the same. */
 void tc_lookout_succeed(tc_lookout *self);
 
 #endif /* TC_BASE_LOOKOUT_H */

@@ -11,12 +11,17 @@
  *   that can block, with or without the GIL.
  */
 #include "gil.h"
+#include "../base/clock.h"
 
 #include <time.h>
 
 /* As long as it takes the scheduler to run a thread that was just woken,
    with a wide margin; missing it costs one more round, no more. */
 #define YIELD_MICROSECONDS 1000
+
+/* Releasing the GIL takes some 40 ns when nobody waits for it, and a system
+   call, 1 us and more, when somebody is to be woken. Nothing else tells. */
+#define SIGNAL_SECONDS 300e-9
 
 typedef struct gil_waiter {
     tc_link link;                    /* in tc_gil.waiting */
@@ -53,6 +58,15 @@ tc_gil_acquire(tc_state *st, PyThreadState *tstate)
 #endif
 }
 
+/* Until another thread, just woken, has the GIL: a real sleep, since
+   sched_yield() returns before that one is up. */
+static void
+gil_sleep(void)
+{
+    struct timespec moment = {0, 1000};
+    nanosleep(&moment, NULL);
+}
+
 void
 tc_gil_yield(tc_state *st)
 {
@@ -60,7 +74,7 @@ tc_gil_yield(tc_state *st)
     gil_waiter self;
     self.semaphore = PyThread_allocate_lock();
     if (self.semaphore == NULL) {
-        tc_gil_pause();
+        (void)tc_gil_offer(1);
         return;
     }
     PyThread_acquire_lock(self.semaphore, WAIT_LOCK);
@@ -93,14 +107,19 @@ tc_gil_yield(tc_state *st)
     PyThread_free_lock(self.semaphore);
 }
 
-void
-tc_gil_pause(void)
+double
+tc_gil_offer(int surely)
 {
+    double before = tc_clock_monotonic();
     PyThreadState *tstate = PyEval_SaveThread();
-    /* A real sleep: sched_yield() returns before the other thread is up. */
-    struct timespec moment = {0, 1000};
-    nanosleep(&moment, NULL);
+    double released = tc_clock_monotonic();
+    if (!surely && released - before < SIGNAL_SECONDS) {
+        PyEval_RestoreThread(tstate);
+        return 0.0;
+    }
+    gil_sleep();
     PyEval_RestoreThread(tstate);
+    return tc_clock_monotonic() - released;
 }
 
 int

@@ -37,9 +37,10 @@ tc_gil_is_wanted(tc_state *st)
    millisecond; returns with the GIL. Keeps a raised exception. */
 void tc_gil_yield(tc_state *st);
 
-/* Give up the GIL for the shortest time in which another thread gets hold of
-   it: for threads that do not announce themselves. */
-void tc_gil_pause(void);
+/* Give up the GIL if another thread seems to wait for it, or in any case if
+   `surely`: for threads that do not announce themselves. How many seconds
+   they have had it; 0 if it was not given up. */
+double tc_gil_offer(int surely);
 
 /* In a forked child, where there is no other thread. 0 or -1. */
 int tc_gil_after_fork(tc_state *st);

@@ -308,7 +308,6 @@ loop_share_gil(LoopObject *self)
                 || tc_entry_queue_is_flagged(runner->entry_queue);
     if (keeps && tc_gil_is_wanted(st)) {
         tc_gil_yield(st);
-        runner->last_release = tc_clock_monotonic();
     }
 }
 

@@ -34,6 +34,13 @@ run_has_other_threads(void)
    shorter one it wakes up, and finds it taken again. */
 #define REAL_WAIT 50e-6
 
+/* A busy loop gives it up at least so often, whether somebody seems to wait
+   or not: as often as the interpreter would make it. */
+#define MAX_HOLD 5e-3
+/* When another thread has had it for some time, the loop has it for this part
+   of that before it is offered again. */
+#define LOOP_SHARE 0.05
+
 /* After a wait. With a timeout it gave up the GIL, if only for a moment: what
    was waited for may have been there. */
 static void
@@ -42,16 +49,18 @@ run_share_gil(RunnerObject *runner, double timeout)
     double now = runner->last_poll;
     if (timeout > 0.0 && tc_gil_is_wanted(runner->st)) {
         tc_gil_yield(runner->st);
-        runner->last_release = tc_clock_monotonic();
     }
     else if (timeout > 0.0
              && now - tc_io_wait_began(runner->io) >= REAL_WAIT) {
-        runner->last_release = now;
+        runner->last_pause = now;
     }
-    else if (now - runner->last_release > 1e-3 && run_has_other_threads()) {
+    else if (now >= runner->keeps_gil_until && run_has_other_threads()) {
         /* A busy loop: nobody else would get the GIL for 5 ms. */
-        tc_gil_pause();
-        runner->last_release = tc_clock_monotonic();
+        double away = tc_gil_offer(now - runner->last_pause >= MAX_HOLD);
+        if (away > 0.0) {
+            runner->last_pause = tc_clock_monotonic();
+            runner->keeps_gil_until = runner->last_pause + away * LOOP_SHARE;
+        }
     }
 }
 

@@ -56,7 +56,9 @@ struct RunnerObject {
     double last_look;                /* at the clock */
     uint8_t clock_stride;            /* passes from that look to the next */
     uint8_t unclocked;               /* of these, still to come without one */
-    double last_release;             /* of the GIL, monotonic seconds */
+    /* For a busy loop, monotonic seconds: */
+    double last_pause;               /* when it was last without the GIL */
+    double keeps_gil_until;          /* it need not be offered before */
 
     TaskObject *init_task;           /* owned or NULL */
     TaskObject *main_task;           /* owned or NULL */
