@@ -276,8 +276,9 @@ loop_run_batch(RunnerObject *runner)
         }
     }
     else if (n > 1) {
-        /* No program may rely on an order; a coin sees to that. */
-        forward = tc_random_next(&runner->random) >> 63;
+        /* No program may rely on an order; chance sees to that. Mostly it
+           goes to and fro: who ran last is still in the caches. */
+        forward = tc_random_next(&runner->random) < UINT64_MAX / 8;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
         Py_ssize_t at = forward ? i : n - 1 - i;
