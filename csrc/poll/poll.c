@@ -11,6 +11,9 @@ static const tc_poll_ops *const poll_backends[] = {
 #if TC_POLL_HAVE_POLL
     &tc_poll_ops_poll,
 #endif
+#if TC_POLL_HAVE_IOCP
+    &tc_poll_ops_iocp,
+#endif
 };
 
 const tc_poll_ops *

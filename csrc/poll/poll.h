@@ -38,6 +38,10 @@
  * fork().  Descriptors are close-on-exec.  A forked child leaves the object
  * alone or closes it, no more: the kernel's side of it is shared.
  *
+ * Descriptors.  An `int` everywhere.  On Windows it stands for a socket, whose
+ * handle has 32 bits that count and is extended by sign: cast to and fro,
+ * through intptr_t.  -1 is INVALID_SOCKET.
+ *
  * Functions return 0 or a count, or -errno; errno itself is undefined after
  * all but `wake`, which keeps it.
  */
@@ -62,6 +66,13 @@
 #    define TC_POLL_HAVE_POLL 1
 #  endif
 #endif
+#ifndef TC_POLL_HAVE_IOCP
+#  ifdef _WIN32
+#    define TC_POLL_HAVE_IOCP 1
+#  else
+#    define TC_POLL_HAVE_IOCP 0
+#  endif
+#endif
 
 /* Interest and readiness. */
 #define TC_POLL_READ 0x01u
@@ -74,6 +85,10 @@
 
 /* The token of the report that `wake` causes. */
 #define TC_POLL_WAKE UINT64_MAX
+
+/* The token of a report of something that others have asked the kernel for,
+ * in backends that show them what they wait with (iocp.h). */
+#define TC_POLL_RAW (UINT64_MAX - 1)
 
 /* Capability bits. */
 #define TC_POLL_CAP_EDGE 0x01u  /* arm_edge exists */
@@ -101,7 +116,7 @@ typedef struct tc_poll_ops {
     void (*close)(tc_poll *poll);
 
     /* Owner.  Interest is READ, WRITE or both; 0 is `forget`.  `token` is
-     * anything but TC_POLL_WAKE.  On error nothing is armed for fd any
+     * none of the two above.  On error nothing is armed for fd any
      * more: -EBADF, -EPERM for what cannot be waited for (regular files),
      * -ENOMEM, -ENOSPC; -EINVAL for senseless arguments. */
     int (*arm)(tc_poll *poll, int fd, uint32_t interest, uint64_t token);
@@ -144,11 +159,14 @@ extern const tc_poll_ops tc_poll_ops_epoll;
 #if TC_POLL_HAVE_POLL
 extern const tc_poll_ops tc_poll_ops_poll;
 #endif
+#if TC_POLL_HAVE_IOCP
+extern const tc_poll_ops tc_poll_ops_iocp;      /* more of it: iocp.h */
+#endif
 
 /* The best backend of this build. */
 const tc_poll_ops *tc_poll_default_ops(void);
 
-/* The backend called so ("epoll", "poll"), or NULL. */
+/* The backend called so ("epoll", "poll", "iocp"), or NULL. */
 const tc_poll_ops *tc_poll_ops_by_name(const char *name);
 
 /* Which directions (READ, WRITE) a report of these bits sets going: HUP and
