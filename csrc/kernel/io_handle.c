@@ -29,11 +29,16 @@ tc_io_handle_init(tc_io_handle *handle, int owned)
     handle->doubt = 0;
 }
 
-/* The number a socket was made with does not tell TCP from MPTCP or SCTP. */
+/* The number a socket was made with does not tell TCP from MPTCP or SCTP. And
+   a poller that does not tell of urgent data, at which a receive ends early,
+   gives no reason to believe in short reads. */
 static void
-handle_look_at_protocol(tc_io_handle *handle, int fd)
+handle_look_at_protocol(tc_io *io, tc_io_handle *handle, int fd)
 {
     handle->tcp = TC_IO_TCP_NO;
+    if ((io->ops->caps & TC_POLL_CAP_PRI) == 0) {
+        return;
+    }
 #ifdef SO_PROTOCOL
     int protocol;
     socklen_t size = sizeof(protocol);
@@ -81,7 +86,7 @@ handle_register(tc_io *io, tc_io_handle *handle, tc_io_entry *entry)
     tc_io_entry_orphan(entry);
     entry->generation++;
     if (handle->tcp == TC_IO_TCP_UNKNOWN) {
-        handle_look_at_protocol(handle, entry->fd);
+        handle_look_at_protocol(io, handle, entry->fd);
     }
     uint32_t interest = TC_POLL_READ | tc_io_wanted(entry);
     int err = io->ops->arm_edge(io->poll, entry->fd, interest,

@@ -259,7 +259,7 @@ epoll_backend_wake(tc_poll *poll)
 
 const tc_poll_ops tc_poll_ops_epoll = {
     .name = "epoll",
-    .caps = TC_POLL_CAP_EDGE,
+    .caps = TC_POLL_CAP_EDGE | TC_POLL_CAP_PRI,
     .open = epoll_backend_open,
     .close = epoll_backend_close,
     .arm = epoll_backend_arm,

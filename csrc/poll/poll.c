@@ -8,6 +8,9 @@ static const tc_poll_ops *const poll_backends[] = {
 #if TC_POLL_HAVE_EPOLL
     &tc_poll_ops_epoll,
 #endif
+#if TC_POLL_HAVE_KQUEUE
+    &tc_poll_ops_kqueue,
+#endif
 #if TC_POLL_HAVE_POLL
     &tc_poll_ops_poll,
 #endif

@@ -8,11 +8,14 @@
  * registration up, whichever direction it names; whoever still wants the
  * other direction arms again.  Arming replaces what was armed before.
  *
- * Reports.  HUP and ERR are reported whatever was asked for; end of file is
- * reported as READ or HUP.  A report may be spurious (a descriptor closed
- * behind our back whose number or open file lives on), a missing one is a
- * bug.  What does not fit into the caller's array stays armed for the next
- * `wait`, and its turn comes even if others are always ready.
+ * Reports.  Errors and the end of a connection wake whatever was asked for:
+ * as HUP or ERR, or (kqueue) as the READ or WRITE that was asked for.  End of
+ * file is reported as READ or HUP.  A report may be spurious (a descriptor
+ * closed behind our back whose number or open file lives on), a missing one
+ * is a bug.  What does not fit into the caller's array stays armed for the
+ * next `wait`, and its turn comes even if others are always ready.  Of a
+ * descriptor that is ready both ways, an array without two places for each
+ * registration may show one (kqueue).
  *
  * Closing.  `forget` comes before close.  When it has returned, no `wait`
  * that starts afterwards reports the registration; one that runs at the same
@@ -59,6 +62,14 @@
 #    define TC_POLL_HAVE_EPOLL 0
 #  endif
 #endif
+#ifndef TC_POLL_HAVE_KQUEUE
+#  if defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) \
+      || defined(__OpenBSD__) || defined(__DragonFly__)
+#    define TC_POLL_HAVE_KQUEUE 1
+#  else
+#    define TC_POLL_HAVE_KQUEUE 0
+#  endif
+#endif
 #ifndef TC_POLL_HAVE_POLL
 #  ifdef _WIN32
 #    define TC_POLL_HAVE_POLL 0
@@ -87,11 +98,12 @@
 #define TC_POLL_WAKE UINT64_MAX
 
 /* The token of a report of something that others have asked the kernel for,
- * in backends that show them what they wait with (iocp.h). */
+ * in backends that show them what they wait with (iocp.h, kqueue.h). */
 #define TC_POLL_RAW (UINT64_MAX - 1)
 
 /* Capability bits. */
 #define TC_POLL_CAP_EDGE 0x01u  /* arm_edge exists */
+#define TC_POLL_CAP_PRI 0x02u   /* and tells of urgent data */
 
 /* Timeouts: nanoseconds. */
 #define TC_POLL_FOREVER INT64_C(-1)
@@ -123,7 +135,8 @@ typedef struct tc_poll_ops {
 
     /* Owner.  Only with TC_POLL_CAP_EDGE, otherwise NULL.  A registration
      * that stays until `forget` and reports each arrival once: READ, RDHUP,
-     * PRI if READ is asked for, WRITE if asked for, HUP and ERR always.
+     * PRI (TC_POLL_CAP_PRI) if READ is asked for, WRITE if asked for, HUP
+     * and ERR always.
      * Every call, one that changes nothing included, also reports what is
      * ready now.  `modify` says which of adding and changing is tried first
      * (true: the descriptor is believed to be registered); the outcome is
@@ -156,6 +169,9 @@ struct tc_poll {
 #if TC_POLL_HAVE_EPOLL
 extern const tc_poll_ops tc_poll_ops_epoll;
 #endif
+#if TC_POLL_HAVE_KQUEUE
+extern const tc_poll_ops tc_poll_ops_kqueue;    /* more of it: kqueue.h */
+#endif
 #if TC_POLL_HAVE_POLL
 extern const tc_poll_ops tc_poll_ops_poll;
 #endif
@@ -166,7 +182,7 @@ extern const tc_poll_ops tc_poll_ops_iocp;      /* more of it: iocp.h */
 /* The best backend of this build. */
 const tc_poll_ops *tc_poll_default_ops(void);
 
-/* The backend called so ("epoll", "poll", "iocp"), or NULL. */
+/* The backend called so ("epoll", "kqueue", "poll", "iocp"), or NULL. */
 const tc_poll_ops *tc_poll_ops_by_name(const char *name);
 
 /* Which directions (READ, WRITE) a report of these bits sets going: HUP and

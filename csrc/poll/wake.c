@@ -20,7 +20,7 @@
 
 #include "poll/poll.h"
 
-#if TC_POLL_HAVE_EPOLL || TC_POLL_HAVE_POLL
+#if TC_POLL_HAVE_EPOLL || TC_POLL_HAVE_POLL || TC_POLL_HAVE_KQUEUE
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,10 +9,11 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char *const support_backends[] = {"epoll", "poll"};
+static const char *const support_backends[] = {"epoll", "kqueue", "poll"};
 
 #define SUPPORT_MAX_TESTS 128
 
@@ -93,6 +94,31 @@ poll_wake(tc_poll *poll)
     poll->ops->wake(poll);
 }
 
+static bool
+support_is_kqueue(tc_poll *poll)
+{
+    return strcmp(poll->ops->name, "kqueue") == 0;
+}
+
+uint32_t
+poll_comparable(tc_poll *poll, uint32_t interest, uint32_t ready)
+{
+    return support_is_kqueue(poll) ? tc_poll_directions(ready) & interest
+                                   : ready;
+}
+
+bool
+poll_may_split(tc_poll *poll)
+{
+    return support_is_kqueue(poll);
+}
+
+bool
+poll_takes_files(tc_poll *poll)
+{
+    return support_is_kqueue(poll);
+}
+
 void
 expect_one(tc_poll *poll, uint64_t token, uint32_t ready)
 {
@@ -102,6 +128,19 @@ expect_one(tc_poll *poll, uint64_t token, uint32_t ready)
     CHECK_EQ(events[0].token, token);
     if (token != TC_POLL_WAKE) {
         CHECK_EQ(events[0].ready, ready);
+    }
+}
+
+void
+expect_end(tc_poll *poll, uint64_t token, uint32_t interest, uint32_t bit)
+{
+    tc_poll_event events[4];
+
+    CHECK_EQ(poll_wait(poll, events, 4, TC_POLL_FOREVER), 1);
+    CHECK_EQ(events[0].token, token);
+    CHECK_EQ(tc_poll_directions(events[0].ready) & interest, interest);
+    if (!support_is_kqueue(poll)) {
+        CHECK(events[0].ready & bit);
     }
 }
 

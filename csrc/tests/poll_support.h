@@ -34,8 +34,24 @@ int poll_wait(tc_poll *poll, tc_poll_event *events, int cap,
               int64_t timeout_ns);
 void poll_wake(tc_poll *poll);
 
+/* In which shape a report of `ready`, for what was armed for `interest`, can
+ * be compared: backends that know no HUP and ERR in the way of poll(2) name
+ * the directions that were asked for instead. */
+uint32_t poll_comparable(tc_poll *poll, uint32_t interest, uint32_t ready);
+
+/* May a small array show one direction of what is ready both ways? */
+bool poll_may_split(tc_poll *poll);
+
+/* Does the backend take regular files? */
+bool poll_takes_files(tc_poll *poll);
+
 /* The next wait, which may take its time, reports just this. */
 void expect_one(tc_poll *poll, uint64_t token, uint32_t ready);
+
+/* The next wait reports the end of a connection to whoever waits for
+ * `interest`: with this bit (HUP or ERR), where the backend has such. */
+void expect_end(tc_poll *poll, uint64_t token, uint32_t interest,
+                uint32_t bit);
 
 /* A wait that only looks reports nothing. */
 void expect_none(tc_poll *poll);

@@ -19,7 +19,6 @@ case_hup_both(tc_poll *poll)
     static const uint32_t interests[] = {TC_POLL_READ, TC_POLL_WRITE, BOTH};
 
     for (size_t i = 0; i < ARRAY_LENGTH(interests); i++) {
-        tc_poll_event event;
         int fds[2];
 
         make_socketpair(fds);
@@ -27,10 +26,7 @@ case_hup_both(tc_poll *poll)
         poll_arm(poll, fds[0], interests[i], 9);
         expect_none(poll);
         close(fds[1]);
-        CHECK_EQ(poll_wait(poll, &event, 1, TC_POLL_FOREVER), 1);
-        CHECK_EQ(event.token, 9);
-        CHECK(event.ready & TC_POLL_HUP);
-        CHECK_EQ(tc_poll_directions(event.ready), BOTH);
+        expect_end(poll, 9, interests[i], TC_POLL_HUP);
         expect_none(poll);
         close(fds[0]);
     }
@@ -44,7 +40,7 @@ case_pipe_ends(tc_poll *poll)
     make_pipe(fds);
     poll_arm(poll, fds[0], TC_POLL_READ, 1);
     close(fds[1]);
-    expect_one(poll, 1, TC_POLL_HUP);
+    expect_end(poll, 1, TC_POLL_READ, TC_POLL_HUP);
     expect_none(poll);
     close(fds[0]);
 
@@ -53,15 +49,22 @@ case_pipe_ends(tc_poll *poll)
     poll_arm(poll, fds[1], TC_POLL_WRITE, 2);
     expect_none(poll);
     close(fds[0]);
-    /* Whether WRITE goes with it is up to the kernel. */
-    {
-        tc_poll_event event;
-
-        CHECK_EQ(poll_wait(poll, &event, 1, TC_POLL_FOREVER), 1);
-        CHECK_EQ(event.token, 2);
-        CHECK(event.ready & TC_POLL_ERR);
-    }
+    expect_end(poll, 2, TC_POLL_WRITE, TC_POLL_ERR);
     expect_none(poll);
+
+    /* Now that it is known before. */
+    for (uint32_t interest = TC_POLL_WRITE; interest <= BOTH; interest++) {
+        poll_arm(poll, fds[1], interest, 3);
+        expect_end(poll, 3, interest, TC_POLL_ERR);
+        expect_none(poll);
+        poll_arm(poll, fds[1], interest, 4);
+        poll_forget(poll, fds[1]);
+        expect_none(poll);
+        poll_arm(poll, fds[1], interest, 5);
+        poll_arm(poll, fds[1], TC_POLL_WRITE, 6);
+        expect_end(poll, 6, TC_POLL_WRITE, TC_POLL_ERR);
+        expect_none(poll);
+    }
     close(fds[1]);
 }
 

@@ -149,7 +149,8 @@ main(int argc, char **argv)
         {"edge_repeat", case_edge_repeat, TC_POLL_CAP_EDGE},
         {"edge_wrong_guess", case_edge_wrong_guess, TC_POLL_CAP_EDGE},
         {"edge_peer_closing", case_edge_peer_closing, TC_POLL_CAP_EDGE},
-        {"edge_urgent", case_edge_urgent, TC_POLL_CAP_EDGE},
+        {"edge_urgent", case_edge_urgent,
+         TC_POLL_CAP_EDGE | TC_POLL_CAP_PRI},
         {"edge_and_level", case_edge_and_level, TC_POLL_CAP_EDGE},
     };
 
