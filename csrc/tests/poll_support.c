@@ -17,6 +17,13 @@ static const char *const support_backends[] = {"epoll", "kqueue", "poll"};
 
 #define SUPPORT_MAX_TESTS 128
 
+/* Without EVFILT_USER, kqueue tells a moment late of a pipe without reader. */
+#if defined(TC_KQUEUE_USER) && !TC_KQUEUE_USER
+#  define SUPPORT_LATE_WRITE true
+#else
+#  define SUPPORT_LATE_WRITE false
+#endif
+
 /* What one test process needs; lives as long as the program. */
 typedef struct support_job {
     const tc_poll_ops *ops;
@@ -37,8 +44,8 @@ support_run(const void *arg)
 }
 
 int
-tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
-                   size_t count)
+tc_poll_cases_on(const char *backend, int argc, char **argv,
+                 const tc_poll_case *cases, size_t count)
 {
     static support_job jobs[SUPPORT_MAX_TESTS];
     static tc_test tests[SUPPORT_MAX_TESTS];
@@ -47,6 +54,9 @@ tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
     for (size_t b = 0; b < ARRAY_LENGTH(support_backends); b++) {
         const tc_poll_ops *ops = tc_poll_ops_by_name(support_backends[b]);
 
+        if (backend != NULL && strcmp(support_backends[b], backend) != 0) {
+            continue;
+        }
         for (size_t i = 0; ops != NULL && i < count; i++) {
             if ((cases[i].caps & ~ops->caps) != 0) {
                 continue;
@@ -61,6 +71,13 @@ tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
         }
     }
     return tc_test_main(argc, argv, tests, n);
+}
+
+int
+tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
+                   size_t count)
+{
+    return tc_poll_cases_on(NULL, argc, argv, cases, count);
 }
 
 void
@@ -138,7 +155,9 @@ expect_end(tc_poll *poll, uint64_t token, uint32_t interest, uint32_t bit)
 
     CHECK_EQ(poll_wait(poll, events, 4, TC_POLL_FOREVER), 1);
     CHECK_EQ(events[0].token, token);
-    CHECK_EQ(tc_poll_directions(events[0].ready) & interest, interest);
+    if (!SUPPORT_LATE_WRITE || interest != BOTH) {
+        CHECK_EQ(tc_poll_directions(events[0].ready) & interest, interest);
+    }
     if (!support_is_kqueue(poll)) {
         CHECK(events[0].ready & bit);
     }

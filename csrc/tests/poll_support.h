@@ -25,6 +25,10 @@ typedef struct tc_poll_case {
 int tc_poll_cases_main(int argc, char **argv, const tc_poll_case *cases,
                        size_t count);
 
+/* The same, on one backend. */
+int tc_poll_cases_on(const char *backend, int argc, char **argv,
+                     const tc_poll_case *cases, size_t count);
+
 /* Short for poll->ops->...; arm, arm_edge and forget check for success. */
 void poll_arm(tc_poll *poll, int fd, uint32_t interest, uint64_t token);
 void poll_arm_edge(tc_poll *poll, int fd, uint32_t interest, uint64_t token,
