@@ -1,5 +1,7 @@
 /* What only the kqueue backend has (poll/kqueue.h): events for others; and
  * what can go wrong there only.
+ *
+ * The program is linked with --wrap, so kevent() comes here on its way.
  */
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE
@@ -16,6 +18,43 @@
 #include <sys/event.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* What another thread does after a wait has fetched events and before it has
+ * looked at them; once. */
+static void (*meanwhile)(tc_poll *poll);
+static tc_poll *meanwhile_poll;
+static int meanwhile_fd;
+
+/* How many changes are interrupted. */
+static int interruptions;
+
+int __real_kevent(int kq, const struct kevent *changes, int nchanges,
+                  struct kevent *events, int nevents,
+                  const struct timespec *timeout);
+int __wrap_kevent(int kq, const struct kevent *changes, int nchanges,
+                  struct kevent *events, int nevents,
+                  const struct timespec *timeout);
+
+int
+__wrap_kevent(int kq, const struct kevent *changes, int nchanges,
+              struct kevent *events, int nevents,
+              const struct timespec *timeout)
+{
+    int n = __real_kevent(kq, changes, nchanges, events, nevents, timeout);
+
+    if (n == 0 && nchanges > 0 && interruptions > 0) {
+        interruptions--;
+        errno = EINTR;
+        return -1;
+    }
+    if (n > 0 && meanwhile != NULL) {
+        void (*call)(tc_poll *) = meanwhile;
+
+        meanwhile = NULL;
+        call(meanwhile_poll);
+    }
+    return n;
+}
 
 /* Change something in the poller's kqueue, past the poller. */
 static void
@@ -310,6 +349,133 @@ case_broken_edge(tc_poll *poll)
     close(fds[1]);
 }
 
+/* ---- what is fetched, and then out of date ---- */
+
+static void
+meanwhile_do(tc_poll *poll, int fd, void (*what)(tc_poll *poll))
+{
+    meanwhile_poll = poll;
+    meanwhile_fd = fd;
+    meanwhile = what;
+}
+
+static void
+meanwhile_forget(tc_poll *poll)
+{
+    poll_forget(poll, meanwhile_fd);
+}
+
+static void
+meanwhile_forget_and_wake(tc_poll *poll)
+{
+    poll_forget(poll, meanwhile_fd);
+    poll_wake(poll);
+}
+
+static void
+meanwhile_arm_read(tc_poll *poll)
+{
+    poll_arm(poll, meanwhile_fd, TC_POLL_READ, 2);
+}
+
+static void
+meanwhile_arm_both(tc_poll *poll)
+{
+    poll_arm(poll, meanwhile_fd, BOTH, 2);
+}
+
+static void
+meanwhile_edge_both(tc_poll *poll)
+{
+    poll_arm_edge(poll, meanwhile_fd, BOTH, 2, true);
+}
+
+static void
+case_fetched_then_forgotten(tc_poll *poll)
+{
+    tc_poll_event event;
+    int fds[2];
+
+    make_socketpair(fds);
+    put(fds[1], 1);
+    for (int edge = 0; edge < 2; edge++) {
+        if (edge) {
+            poll_arm_edge(poll, fds[0], BOTH, 1, false);
+        }
+        else {
+            poll_arm(poll, fds[0], BOTH, 1);
+        }
+        meanwhile_do(poll, fds[0], meanwhile_forget);
+        expect_none(poll);
+        CHECK(meanwhile == NULL);
+        expect_none(poll);
+
+        poll_arm(poll, fds[0], TC_POLL_READ, 1);
+        meanwhile_do(poll, fds[0], meanwhile_forget_and_wake);
+        /* A wait that has found nothing but this goes on. */
+        CHECK_EQ(poll_wait(poll, &event, 1, TC_POLL_FOREVER), 1);
+        CHECK_EQ(event.token, TC_POLL_WAKE);
+        expect_none(poll);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void
+case_fetched_then_armed(tc_poll *poll)
+{
+    int fds[2];
+
+    make_socketpair(fds);
+    /* For what is not ready: silence, until it is. */
+    poll_arm(poll, fds[0], TC_POLL_WRITE, 1);
+    meanwhile_do(poll, fds[0], meanwhile_arm_read);
+    expect_none(poll);
+    CHECK(meanwhile == NULL);
+    put(fds[1], 1);
+    expect_one(poll, 2, TC_POLL_READ);
+    expect_none(poll);
+
+    /* For the same again, and for more: reported once, and for the new. */
+    for (int edge = 0; edge < 2; edge++) {
+        poll_arm(poll, fds[0], TC_POLL_READ, 1);
+        meanwhile_do(poll, fds[0],
+                     edge ? meanwhile_edge_both : meanwhile_arm_both);
+        expect_one(poll, 2, BOTH);
+        expect_none(poll);
+        poll_arm(poll, fds[0], BOTH, 1);
+        meanwhile_do(poll, fds[0],
+                     edge ? meanwhile_edge_both : meanwhile_arm_both);
+        expect_one(poll, 2, BOTH);
+        expect_none(poll);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* A change that was interrupted has been made. */
+static void
+case_interrupted_changes(tc_poll *poll)
+{
+    int fds[2];
+
+    make_socketpair(fds);
+    put(fds[1], 1);
+    for (int count = 1; count <= 3; count++) {
+        interruptions = count;
+        poll_arm(poll, fds[0], BOTH, 1);
+        CHECK_EQ(interruptions, 0);
+        expect_one(poll, 1, BOTH);
+        poll_arm(poll, fds[0], BOTH, 2);
+        interruptions = count;
+        poll_forget(poll, fds[0]);
+        interruptions = 0;
+        expect_none(poll);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* The tokens of reports that are nobody's. */
 static void
 case_reserved_tokens(tc_poll *poll)
@@ -341,6 +507,9 @@ main(int argc, char **argv)
         {"give", case_give, 0},
         {"fork_number", case_fork_number, 0},
         {"broken_edge", case_broken_edge, 0},
+        {"fetched_then_forgotten", case_fetched_then_forgotten, 0},
+        {"fetched_then_armed", case_fetched_then_armed, 0},
+        {"interrupted_changes", case_interrupted_changes, 0},
         {"reserved_tokens", case_reserved_tokens, 0},
     };
 
