@@ -7,8 +7,8 @@
  *     closed, even if a dup keeps the file open.  Deleting what is not there
  *     fails with ENOENT or EBADF.
  *   - EV_ADD of a new registration looks at what is ready now.  Of an old one
- *     it changes some parts and leaves others (EV_CLEAR, EV_ONESHOT), and not
- *     every system looks again.  So what is there is deleted first.
+ *     it changes some parts and leaves others (EV_CLEAR, EV_ONESHOT), and no
+ *     manual promises that it looks again.  So what is there is deleted first.
  *   - EV_ONESHOT deletes the registration as it is reported, EV_CLEAR makes it
  *     silent until the next arrival.
  *   - End of file is EV_EOF on the filter that sees it: the reading one says

@@ -254,6 +254,11 @@ test_backend_names(const void *arg)
     CHECK(tc_poll_ops_by_name("epoll") == &tc_poll_ops_epoll);
     CHECK(strcmp(tc_poll_ops_epoll.name, "epoll") == 0);
 #endif
+#if TC_POLL_HAVE_KQUEUE
+    CHECK(TC_POLL_HAVE_EPOLL || best == &tc_poll_ops_kqueue);
+    CHECK(tc_poll_ops_by_name("kqueue") == &tc_poll_ops_kqueue);
+    CHECK(strcmp(tc_poll_ops_kqueue.name, "kqueue") == 0);
+#endif
 #if TC_POLL_HAVE_POLL
     CHECK(tc_poll_ops_by_name("poll") == &tc_poll_ops_poll);
     CHECK(strcmp(tc_poll_ops_poll.name, "poll") == 0);

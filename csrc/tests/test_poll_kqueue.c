@@ -1,12 +1,14 @@
 /* What only the kqueue backend has (poll/kqueue.h): events for others; and
  * what can go wrong there only.
  *
- * The program is linked with --wrap, so kevent() comes here on its way.
+ * The program is linked with --wrap, so kevent() and realloc() come here on
+ * their way.
  */
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE
 #endif
 
+#include "base/clock.h"
 #include "poll/kqueue.h"
 #include "tests/poll_support.h"
 
@@ -28,6 +30,23 @@ static int meanwhile_fd;
 /* How many changes are interrupted. */
 static int interruptions;
 
+/* How many waits end at once, as if their time were over. */
+static int early_ends;
+
+/* The so-manyth change from now fails; 0: none does. */
+static int failing_change;
+
+static bool realloc_fails;
+
+void *__real_realloc(void *pointer, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+
+void *
+__wrap_realloc(void *pointer, size_t size)
+{
+    return realloc_fails ? NULL : __real_realloc(pointer, size);
+}
+
 int __real_kevent(int kq, const struct kevent *changes, int nchanges,
                   struct kevent *events, int nevents,
                   const struct timespec *timeout);
@@ -40,8 +59,17 @@ __wrap_kevent(int kq, const struct kevent *changes, int nchanges,
               struct kevent *events, int nevents,
               const struct timespec *timeout)
 {
-    int n = __real_kevent(kq, changes, nchanges, events, nevents, timeout);
+    int n;
 
+    if (nchanges > 0 && failing_change > 0 && --failing_change == 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (nevents > 0 && early_ends > 0) {
+        early_ends--;
+        return 0;
+    }
+    n = __real_kevent(kq, changes, nchanges, events, nevents, timeout);
     if (n == 0 && nchanges > 0 && interruptions > 0) {
         interruptions--;
         errno = EINTR;
@@ -453,6 +481,124 @@ case_fetched_then_armed(tc_poll *poll)
     close(fds[1]);
 }
 
+/* Whatever ends a kevent(), the time is kept. */
+static void
+case_early_ends(tc_poll *poll)
+{
+    const int64_t timeout_ns = 20000000;
+    tc_poll_event event;
+    double start;
+    int fds[2];
+
+    make_pipe(fds);
+    for (int i = 0; i < 2; i++) {
+        if (i) {
+            early_ends = 3;
+        }
+        else {
+            poll_arm(poll, fds[1], TC_POLL_WRITE, 1);
+            meanwhile_do(poll, fds[1], meanwhile_forget);
+        }
+        start = tc_clock_monotonic();
+        CHECK_EQ(poll_wait(poll, &event, 1, timeout_ns), 0);
+        CHECK(tc_clock_monotonic() - start >= (double)timeout_ns * 1e-9);
+        CHECK(early_ends == 0 && meanwhile == NULL);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* Two events that are one report leave room, but there is nothing more to
+ * wait for. */
+static void
+case_full_batch(tc_poll *poll)
+{
+    tc_poll_event events[2];
+    int fds[2];
+
+    make_socketpair(fds);
+    put(fds[1], 1);
+    poll_arm(poll, fds[0], BOTH, 1);
+    CHECK_EQ(poll_wait(poll, events, 2, TC_POLL_FOREVER), 1);
+    CHECK_EQ(events[0].token, 1);
+    CHECK_EQ(events[0].ready, BOTH);
+    expect_none(poll);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* Is nothing of fd registered? */
+static void
+expect_nothing_registered(tc_poll *poll, int fd)
+{
+    for (int i = 0; i < 2; i++) {
+        struct kevent change;
+
+        memset(&change, 0, sizeof(change));
+        change.ident = (uintptr_t)fd;
+        change.filter = i ? EVFILT_WRITE : EVFILT_READ;
+        change.flags = EV_DELETE;
+        CHECK_EQ(kevent(tc_kqueue_fd(poll), &change, 1, NULL, 0, NULL), -1);
+        CHECK_EQ(errno, ENOENT);
+    }
+}
+
+/* When arming fails half way, or has no memory, nothing stays. */
+static void
+case_failed_arm(tc_poll *poll)
+{
+    int fds[2];
+
+    make_socketpair(fds);
+    realloc_fails = true;
+    CHECK_EQ(poll->ops->arm(poll, fds[0], BOTH, 1), -ENOMEM);
+    realloc_fails = false;
+    expect_nothing_registered(poll, fds[0]);
+    for (int edge = 0; edge < 2; edge++) {
+        for (int change = 1; change <= 2; change++) {
+            failing_change = change;
+            CHECK_EQ(edge ? poll->ops->arm_edge(poll, fds[0], BOTH, 1, false)
+                          : poll->ops->arm(poll, fds[0], BOTH, 1),
+                     -ENOMEM);
+            CHECK_EQ(failing_change, 0);
+            expect_nothing_registered(poll, fds[0]);
+        }
+    }
+    /* Nor does what was there before, which takes two changes to drop. */
+    poll_arm(poll, fds[0], BOTH, 1);
+    failing_change = 4;
+    CHECK_EQ(poll->ops->arm(poll, fds[0], BOTH, 1), -ENOMEM);
+    CHECK_EQ(failing_change, 0);
+    expect_nothing_registered(poll, fds[0]);
+    expect_none(poll);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* What a report has used up, and what was forgotten, is not there. */
+static void
+case_nothing_stays(tc_poll *poll)
+{
+    int fds[2];
+
+    make_socketpair(fds);
+    poll_arm(poll, fds[0], BOTH, 1);
+    expect_one(poll, 1, TC_POLL_WRITE);
+    expect_nothing_registered(poll, fds[0]);
+    for (int edge = 0; edge < 2; edge++) {
+        if (edge) {
+            poll_arm_edge(poll, fds[0], BOTH, 1, false);
+        }
+        else {
+            poll_arm(poll, fds[0], BOTH, 1);
+        }
+        poll_forget(poll, fds[0]);
+        expect_nothing_registered(poll, fds[0]);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* A change that was interrupted has been made. */
 static void
 case_interrupted_changes(tc_poll *poll)
@@ -509,6 +655,10 @@ main(int argc, char **argv)
         {"broken_edge", case_broken_edge, 0},
         {"fetched_then_forgotten", case_fetched_then_forgotten, 0},
         {"fetched_then_armed", case_fetched_then_armed, 0},
+        {"early_ends", case_early_ends, 0},
+        {"full_batch", case_full_batch, 0},
+        {"failed_arm", case_failed_arm, 0},
+        {"nothing_stays", case_nothing_stays, 0},
         {"interrupted_changes", case_interrupted_changes, 0},
         {"reserved_tokens", case_reserved_tokens, 0},
     };

@@ -189,7 +189,7 @@ attach_descriptor(queue *q, knote *k)
     }
     error = look_refuses(fd, k->event.filter);
     if (error != 0) {
-        return error;
+        return error == EPIPE && q->closed_errno == ENOENT ? EBADF : error;
     }
     for (t = q->targets; t != NULL; t = t->next) {
         if (!t->is_process && t->fd == fd && file_is(fd, &t->identity)) {

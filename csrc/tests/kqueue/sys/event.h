@@ -64,8 +64,9 @@ int kevent(int kq, const struct kevent *changes, int nchanges,
            const struct timespec *timeout);
 
 /* The errno of changing what a closed descriptor had, in kqueues made from
- * now on: EBADF (the default) or ENOENT; both are found in the wild.  Also
- * TC_KQUEUE_CLOSED=ENOENT in the environment. */
+ * now on: EBADF (the default) or ENOENT; both are found in the wild.  With the
+ * latter, a pipe that nobody reads is refused with EBADF instead of EPIPE.
+ * Also TC_KQUEUE_CLOSED=ENOENT in the environment. */
 void tc_kqueue_closed_errno(int number);
 
 #endif /* TC_TESTS_KQUEUE_SYS_EVENT_H */
