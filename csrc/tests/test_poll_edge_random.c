@@ -18,7 +18,7 @@
 
 #define PAIRS 8
 #define ENDS (2 * PAIRS)
-#define STEPS 30000
+#define STEPS 12000
 
 typedef struct end {
     int fd;

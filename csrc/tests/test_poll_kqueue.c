@@ -38,6 +38,9 @@ static int failing_change;
 
 static bool realloc_fails;
 
+/* In seconds; of any wait so far that had a timeout. */
+static long long longest_timeout;
+
 void *__real_realloc(void *pointer, size_t size);
 void *__wrap_realloc(void *pointer, size_t size);
 
@@ -64,6 +67,9 @@ __wrap_kevent(int kq, const struct kevent *changes, int nchanges,
     if (nchanges > 0 && failing_change > 0 && --failing_change == 0) {
         errno = ENOMEM;
         return -1;
+    }
+    if (timeout != NULL && timeout->tv_sec > longest_timeout) {
+        longest_timeout = timeout->tv_sec;
     }
     if (nevents > 0 && early_ends > 0) {
         early_ends--;
@@ -508,6 +514,21 @@ case_early_ends(tc_poll *poll)
     close(fds[1]);
 }
 
+/* Systems refuse what is too long. */
+static void
+case_long_timeouts(tc_poll *poll)
+{
+    static const int64_t timeouts_ns[] = {TC_POLL_TIMEOUT_MAX,
+                                          TC_POLL_TIMEOUT_MAX + 1, INT64_MAX};
+    tc_poll_event event;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(timeouts_ns); i++) {
+        poll_wake(poll);
+        CHECK_EQ(poll_wait(poll, &event, 1, timeouts_ns[i]), 1);
+        CHECK_EQ(longest_timeout, TC_POLL_TIMEOUT_MAX / 1000000000);
+    }
+}
+
 /* Two events that are one report leave room, but there is nothing more to
  * wait for. */
 static void
@@ -656,6 +677,7 @@ main(int argc, char **argv)
         {"fetched_then_forgotten", case_fetched_then_forgotten, 0},
         {"fetched_then_armed", case_fetched_then_armed, 0},
         {"early_ends", case_early_ends, 0},
+        {"long_timeouts", case_long_timeouts, 0},
         {"full_batch", case_full_batch, 0},
         {"failed_arm", case_failed_arm, 0},
         {"nothing_stays", case_nothing_stays, 0},
