@@ -641,3 +641,25 @@ def test_semaphore_works_outside_a_run():
     semaphore.acquire_nowait()
     semaphore.release()
     assert semaphore.value == 1
+
+
+# --- events
+
+
+def test_an_event_begins_anew_in_the_memory_of_another():
+    """More than are kept for reuse; set, and with weak references."""
+
+    async def main():
+        for _ in range(2):
+            events = [trio_c.Event() for _ in range(2500)]
+            gone = []
+            for event in events:
+                assert not event.is_set()
+                assert event.statistics().tasks_waiting == 0
+                assert weakref.getweakrefcount(event) == 0
+                gone.append(weakref.ref(event))
+                event.set()
+            del event, events
+            assert not any(ref() for ref in gone)
+
+    trio_c.run(main)

@@ -1,9 +1,10 @@
 /* freelist.h - blocks of small objects that come and go, kept for the next
  * one of their type.
  *
- * One type per list, with GC and of fixed size. A block whose object has been
- * finalised (PyObject_GC_IsFinalized) must not be put back: the next one in
- * it would never be. Guarded by the GIL. A closed list keeps nothing more.
+ * One type per list, of fixed size, with GC or without. A block whose object
+ * has been finalised (PyObject_GC_IsFinalized) must not be put back: the next
+ * one in it would never be. Guarded by the GIL. A closed list keeps nothing
+ * more.
  */
 #ifndef TC_GLUE_FREELIST_H
 #define TC_GLUE_FREELIST_H
@@ -16,6 +17,7 @@
 typedef struct tc_freelist {
     PyObject *first;     /* owned blocks, linked by their first field */
     int n;               /* -1: closed */
+    freefunc release;    /* what frees a block; NULL while there is none */
 } tc_freelist;
 
 static inline PyObject **
@@ -30,7 +32,9 @@ tc_freelist_new(tc_freelist *list, PyTypeObject *type)
 {
     PyObject *op = list->first;
     if (op == NULL) {
-        return (PyObject *)PyObject_GC_New(PyObject, type);
+        return PyType_IS_GC(type)
+                   ? (PyObject *)PyObject_GC_New(PyObject, type)
+                   : PyObject_New(PyObject, type);
     }
     list->first = *tc_freelist_link(op);
     list->n--;
@@ -43,9 +47,10 @@ static inline void
 tc_freelist_delete(tc_freelist *list, PyObject *op)
 {
     if (list->n < 0 || list->n >= TC_FREELIST_MAX) {
-        PyObject_GC_Del(op);
+        Py_TYPE(op)->tp_free(op);
         return;
     }
+    list->release = Py_TYPE(op)->tp_free;
     *tc_freelist_link(op) = list->first;
     list->first = op;
     list->n++;
@@ -59,7 +64,7 @@ tc_freelist_close(tc_freelist *list)
     list->n = -1;
     while (op != NULL) {
         PyObject *next = *tc_freelist_link(op);
-        PyObject_GC_Del(op);
+        list->release(op);
         op = next;
     }
 }

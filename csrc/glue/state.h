@@ -139,6 +139,7 @@ struct MethodObject;
 
 /* Freelists, each of one type. */
 #define TC_STATE_FREELISTS(X)                                               \
+    X(free_events)                                                          \
     X(free_tasks)                                                           \
     X(free_scopes)                                                          \
     X(free_fail_scopes)                                                     \

@@ -136,14 +136,18 @@ event_bool(PyObject *Py_UNUSED(op))
 static PyObject *
 event_new(PyTypeObject *type)
 {
-    tc_state *st = tc_state_from_type(type);
+    tc_state *st = PyType_GetModuleState(type);
     if (st == NULL) {
         return NULL;
     }
-    EventObject *self = (EventObject *)type->tp_alloc(type, 0);
+    EventObject *self
+        = (EventObject *)tc_freelist_new(&st->free_events, type);
     if (self != NULL) {
         self->st = st;
         tc_list_init(&self->waiting);
+        self->n_waiting = 0;
+        self->weakrefs = NULL;
+        self->flag = 0;
         TC_LIVE_ADD(st, EventType);
     }
     return (PyObject *)self;
@@ -179,7 +183,7 @@ event_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     }
     TC_LIVE_SUB(self->st, EventType);
-    type->tp_free(op);
+    tc_freelist_delete(&self->st->free_events, op);
     Py_DECREF(type);
 }
 
