@@ -595,14 +595,31 @@ awaitable_clear(PyObject *op)
     return 0;
 }
 
-/* Has it ended, holding nothing? Most have, when the await is over. */
+/* Has it ended, holding nothing but its owner? Most have, when the await is
+   over. */
 static inline int
-awaitable_is_empty(AwaitableObject *self)
+awaitable_is_spent(AwaitableObject *self)
 {
     return self->state == TC_AW_CLOSED && self->op->release == NULL
-           && self->owner == NULL && self->value == NULL
-           && self->extra == NULL && self->task == NULL
-           && self->origin == NULL;
+           && self->value == NULL && self->extra == NULL
+           && self->task == NULL && self->origin == NULL
+           && self->weakrefs == NULL && !self->finalized && !self->is_free;
+}
+
+/* The freelist, which has room, takes over the caller's reference. */
+static inline void
+awaitable_push(tc_state *st, AwaitableObject *self)
+{
+    self->is_free = 1;
+    self->u.next_free = st->awaitables;
+    st->awaitables = self;
+    st->n_awaitables++;
+}
+
+static inline int
+awaitable_has_room(tc_state *st)
+{
+    return st->n_awaitables < MAX_FREE && st->n_awaitables >= 0;
 }
 
 static void
@@ -611,14 +628,23 @@ awaitable_dealloc(PyObject *op)
     AwaitableObject *self = (AwaitableObject *)op;
     PyTypeObject *type = Py_TYPE(op);
     tc_state *st = self->st;
+    if (awaitable_is_spent(self) && awaitable_has_room(st)) {
+        PyObject *owner = self->owner;
+        self->owner = NULL;
+        Py_INCREF(op);
+        awaitable_push(st, self);
+        TC_LIVE_SUB(st, AwaitableType);
+        Py_XDECREF(owner);
+        return;
+    }
     if (self->state == TC_AW_CREATED
         && PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;
     }
     /* A block whose finalised bit is set would never warn again; and weak
        references can only be cleared of what is about to die. */
-    int keep = st->n_awaitables < MAX_FREE && st->n_awaitables >= 0
-               && !self->finalized && self->weakrefs == NULL;
+    int keep = awaitable_has_room(st) && !self->finalized
+               && self->weakrefs == NULL;
     if (keep) {
         Py_INCREF(op);       /* the freelist's; what follows can run Python */
     }
@@ -629,19 +655,15 @@ awaitable_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     }
     if (!self->is_free) {
-        if (!awaitable_is_empty(self)) {
-            (void)awaitable_clear(op);
-        }
+        (void)awaitable_clear(op);
         TC_LIVE_SUB(st, AwaitableType);
     }
     if (keep) {
-        self->is_free = 1;
-        if (st->n_awaitables >= 0) {
-            self->u.next_free = st->awaitables;
-            st->awaitables = self;
-            st->n_awaitables++;
+        if (awaitable_has_room(st)) {
+            awaitable_push(st, self);
         }
         else {
+            self->is_free = 1;
             Py_DECREF(op);
         }
         return;

@@ -16,8 +16,9 @@ lazy_module_getattro(PyObject *self, PyObject *name)
 {
     if (PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 0
         && PyUnicode_READ_CHAR(name, 0) != '_') {
-        PyObject *value
-            = PyDict_GetItemWithError(PyModule_GetDict(self), name);
+        PyObject *globals
+            = *(PyObject **)((char *)self + Py_TYPE(self)->tp_dictoffset);
+        PyObject *value = PyDict_GetItemWithError(globals, name);
         if (value != NULL) {
             return Py_NewRef(value);
         }
