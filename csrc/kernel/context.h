@@ -19,6 +19,11 @@ typedef struct tc_slots {
 
 #if defined(_WIN32)
 extern __declspec(thread) tc_slots tc_thread_slots;
+#elif defined(__GLIBC__)
+/* Two pointers fit into the room that the C library keeps for libraries that
+   are loaded late, so that no look-up needs a call. */
+extern _Thread_local tc_slots tc_thread_slots
+    __attribute__((tls_model("initial-exec")));
 #else
 extern _Thread_local tc_slots tc_thread_slots;
 #endif

@@ -39,18 +39,13 @@ tc_error_raise_first(PyObject *first)
 }
 
 int
-tc_waiter_check(AwaitableObject *aw)
+tc_waiter_refuse(AwaitableObject *aw)
 {
-    RunnerObject *runner = tc_context_need_runner(aw->st);
-    if (runner == NULL) {
-        return -1;
-    }
-    if (runner != aw->task->runner) {
+    if (tc_context_need_runner(aw->st) != NULL) {
         PyErr_SetString(PyExc_AssertionError,
                         "the waiting task belongs to another run");
-        return -1;
     }
-    return 0;
+    return -1;
 }
 
 int

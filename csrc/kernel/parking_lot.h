@@ -66,9 +66,16 @@ int tc_lot_count(ParkingLotObject *lot, PyObject *count, Py_ssize_t *result);
    runs Python. */
 int tc_lot_break(ParkingLotObject *lot, PyObject *breaker);
 
+/* -1 with the error of: */
+int tc_waiter_refuse(AwaitableObject *aw);
 /* May this thread wake what waits in `aw`? Only from inside its run. 0, or
    -1 with RuntimeError or AssertionError. Ask before changing anything. */
-int tc_waiter_check(AwaitableObject *aw);
+static inline int
+tc_waiter_check(AwaitableObject *aw)
+{
+    return tc_thread_slots.runner == aw->task->runner ? 0
+                                                      : tc_waiter_refuse(aw);
+}
 /* Wake the waiting aw, which is out of its list, with a new exception of
    type `type`. 0 or -1; runs Python. */
 int tc_waiter_fail(AwaitableObject *aw, PyObject *type);

@@ -39,7 +39,10 @@ PyObject *tc_abort_callable(const tc_abort *why);
 static inline TaskObject *
 tc_trap_task(AwaitableObject *self)
 {
-    return tc_context_need_task(self->st);
+    TaskObject *task = tc_thread_slots.task;
+    return task != NULL && task->runner->st == self->st
+               ? task
+               : tc_context_need_task(self->st);
 }
 
 /* Return these from a step function. */
