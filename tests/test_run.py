@@ -6,6 +6,7 @@ import contextvars
 import gc
 import sys
 import threading
+import time
 import types
 import warnings
 import weakref
@@ -271,6 +272,24 @@ def test_a_deadline_in_the_past_is_seen_at_the_next_checkpoint() -> None:
                 await trio.lowlevel.checkpoint()
                 raise AssertionError("not reached")
             assert scope.cancelled_caught
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("quick_ones", range(4))
+def test_a_step_longer_than_the_time_left_is_noticed_after_it(quick_ones: int) -> None:
+    """However far away the deadline was before, and the clock not looked at."""
+
+    async def main() -> None:
+        for _ in range(100 + 2 * quick_ones):
+            await trio.lowlevel.checkpoint()
+        with trio.move_on_after(1.1) as scope:
+            for _ in range(quick_ones):
+                await trio.lowlevel.checkpoint()
+            time.sleep(1.11)
+            await trio.lowlevel.checkpoint()
+            raise AssertionError("not reached")
+        assert scope.cancelled_caught
 
     trio.run(main)
 

@@ -5,4 +5,8 @@
 /* Seconds since an arbitrary start.  Any thread; async-signal-safe. */
 double tc_clock_monotonic(void);
 
+/* The same, some milliseconds late, for a fraction of the time where the
+   system has such a clock. */
+double tc_clock_coarse(void);
+
 #endif /* TC_BASE_CLOCK_H */

@@ -49,6 +49,7 @@ typedef struct tc_deadlines {
                                     them to phase TC_PHASE_RANG */
     tc_link fresh;               /* of scopes whose task has not yielded
                                     since the deadline was set */
+    double fresh_bound;          /* none of these is earlier than that */
 } tc_deadlines;
 
 void tc_deadlines_init(tc_deadlines *d);
@@ -63,6 +64,9 @@ tc_deadlines_is_empty(const tc_deadlines *d)
            && tc_heap_size(&d->timers) == 0;
 }
 
+/* Not later than the earliest deadline; +inf if there is none. Needs no
+   memory. */
+double tc_deadlines_bound(const tc_deadlines *d);
 /* Earliest deadline or +inf. -1 with MemoryError. */
 int tc_deadlines_next(tc_deadlines *d, double *when);
 /* Cancels what is due at `now`: 1 if any was, 0 if none, -1 on error. */

@@ -24,6 +24,7 @@ tc_deadlines_init(tc_deadlines *d)
     tc_heap_init(&d->heap);
     tc_heap_init(&d->timers);
     tc_list_init(&d->fresh);
+    d->fresh_bound = Py_HUGE_VAL;
 }
 
 void
@@ -43,6 +44,9 @@ tc_deadlines_add(tc_deadlines *d, CancelScopeObject *scope)
 {
     scope->heap_node.key = scope->registered_deadline;
     tc_list_append(&d->fresh, &scope->fresh_link);
+    if (scope->registered_deadline < d->fresh_bound) {
+        d->fresh_bound = scope->registered_deadline;
+    }
 }
 
 void
@@ -69,7 +73,23 @@ deadlines_flush(tc_deadlines *d)
         }
         tc_list_remove(link);
     }
+    d->fresh_bound = Py_HUGE_VAL;
     return 0;
+}
+
+double
+tc_deadlines_bound(const tc_deadlines *d)
+{
+    double bound = d->fresh_bound;
+    tc_heap_node *scope = tc_heap_top(&d->heap);
+    tc_heap_node *timer = tc_heap_top(&d->timers);
+    if (scope != NULL && scope->key < bound) {
+        bound = scope->key;
+    }
+    if (timer != NULL && timer->key < bound) {
+        bound = timer->key;
+    }
+    return bound;
 }
 
 int

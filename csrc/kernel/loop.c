@@ -254,21 +254,15 @@ loop_look_ahead(RunnerObject *runner, Py_ssize_t at, int forward)
 }
 
 static int
-loop_run_batch(RunnerObject *runner)
+loop_run_batch(RunnerObject *runner, tc_slots *slots)
 {
     Py_ssize_t n = runner->n_ready;
-    if (n == 0) {
-        return 0;
-    }
     /* What becomes ready from here on waits for the next pass. */
     TaskObject **batch = runner->ready;
     runner->ready = runner->batch;
     runner->batch = batch;
     runner->n_batch = n;
     runner->n_ready = 0;
-    /* Cleared after the last step only: what runs between two steps of a
-       batch is no Python. */
-    tc_slots *slots = &tc_thread_slots;
     int forward = 0;
     if (runner->st->deterministic) {
         if (loop_order_batch(runner) < 0) {
@@ -293,6 +287,24 @@ loop_run_batch(RunnerObject *runner)
         }
     }
     runner->n_batch = 0;
+    return 0;
+}
+
+/* A batch, and those of the passes that come to nothing else. */
+static int
+loop_run_batches(RunnerObject *runner)
+{
+    if (runner->n_ready == 0) {
+        return 0;
+    }
+    /* Cleared after the last step only: what runs between two steps is no
+       Python. */
+    tc_slots *slots = &tc_thread_slots;
+    do {
+        if (loop_run_batch(runner, slots) < 0) {
+            return -1;
+        }
+    } while (runner->n_ready > 0 && tc_polling_only_tasks(runner));
     tc_context_put_task(slots, NULL);
     return 0;
 }
@@ -369,7 +381,7 @@ loop_advance(LoopObject *self, Py_ssize_t n_events)
         }
     }
     else if (loop_wake_phase(self, n_events) < 0
-             || loop_run_batch(runner) < 0) {
+             || loop_run_batches(runner) < 0) {
         return -1;
     }
     if (runner->n_tasks == 0) {

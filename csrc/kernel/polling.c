@@ -8,6 +8,16 @@
    CLOCK_STRIDEth reads the clock. */
 #define QUICK_PASS 1e-6
 #define CLOCK_STRIDE 8
+/* Before the next deadline, the time for which the coarse clock will do: more
+   than it is ever late. */
+#define EARLY 1.0
+
+int
+tc_polling_is_early(RunnerObject *runner)
+{
+    double bound = tc_deadlines_bound(&runner->deadlines);
+    return bound - runner->clock_offset > tc_clock_coarse() + EARLY;
+}
 
 tc_poll_when
 tc_polling_look(RunnerObject *runner)

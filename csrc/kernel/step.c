@@ -303,9 +303,7 @@ step_goes_on(RunnerObject *runner, TaskObject *task, PyObject *message,
            && aw->state == TC_AW_SUSPENDED && slots->task == task
            && task->schedule_points_object == NULL
            && task->sleep_data == NULL && !task->scheduled && !task->exited
-           && !runner->wrecked && !tc_gil_is_wanted(runner->st)
-           && tc_deadlines_is_empty(&runner->deadlines)
-           && tc_polling_when(runner) != TC_POLL_NOW;
+           && tc_polling_only_tasks(runner);
 }
 
 static PySendResult
