@@ -1,4 +1,5 @@
-/* The monotonic clock: never steps back, has no meaning between processes. */
+/* The monotonic clock: never steps back, has no meaning between processes.
+ * And the shortest of sleeps. */
 #ifndef TC_BASE_CLOCK_H
 #define TC_BASE_CLOCK_H
 
@@ -8,5 +9,9 @@ double tc_clock_monotonic(void);
 /* The same, some milliseconds late, for a fraction of the time where the
    system has such a clock. */
 double tc_clock_coarse(void);
+
+/* Sleeps for the shortest time in which another thread that is ready gets to
+ * run. */
+void tc_clock_nap(void);
 
 #endif /* TC_BASE_CLOCK_H */

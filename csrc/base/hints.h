@@ -16,4 +16,11 @@
 #  define TC_PREFETCH(address) ((void)(address))
 #endif
 
+/* One in each thread. */
+#if defined(_MSC_VER)
+#  define TC_THREAD_LOCAL __declspec(thread)
+#else
+#  define TC_THREAD_LOCAL _Thread_local
+#endif
+
 #endif /* TC_BASE_HINTS_H */

@@ -1,6 +1,53 @@
 /* errors.c - small helpers around raised exceptions. */
 #include "errors.h"
 
+#include <errno.h>
+
+#include "../base/sock.h"
+
+#ifdef MS_WINDOWS
+
+void
+tc_error_set_sock(int code)
+{
+    PyErr_SetExcFromWindowsErr(PyExc_OSError, code);
+}
+
+void
+tc_error_set_errno(int err)
+{
+    if (err == -EBADF) {
+        tc_error_set_sock(WSAENOTSOCK);
+        return;
+    }
+    errno = -err;
+    PyErr_SetFromErrno(PyExc_OSError);
+}
+
+#else
+
+void
+tc_error_set_sock(int code)
+{
+    errno = code;
+    PyErr_SetFromErrno(PyExc_OSError);
+}
+
+void
+tc_error_set_errno(int err)
+{
+    tc_error_set_sock(-err);
+}
+
+#endif
+
+PyObject *
+tc_error_make_errno(int err)
+{
+    tc_error_set_errno(err);
+    return PyErr_GetRaisedException();
+}
+
 int
 tc_error_chain(PyObject *type, const char *message)
 {

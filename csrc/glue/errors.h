@@ -4,6 +4,17 @@
 
 #include "state.h"
 
+/* Raises OSError for a code of tc_sock_error(), as the standard library's
+   sockets do: on Windows with a winerror. */
+void tc_error_set_sock(int code);
+
+/* Raises OSError for -errno, which is what base/ and poll/ return. On Windows
+   a descriptor that is none is a socket that is none. */
+void tc_error_set_errno(int err);
+
+/* The same, not raised. New reference; NULL with exception. */
+PyObject *tc_error_make_errno(int err);
+
 /* Raises the instance exc (borrowed) the way `raise exc` does: its implicit
    __context__ becomes what the caller is handling. */
 static inline void

@@ -10,11 +10,7 @@
 #include "runner.h"
 #include "task.h"
 
-#if defined(_WIN32)
-__declspec(thread) tc_slots tc_thread_slots;
-#else
-_Thread_local tc_slots tc_thread_slots;
-#endif
+TC_THREAD_LOCAL tc_slots tc_thread_slots;
 
 RunnerObject *
 tc_context_runner(tc_state *st)

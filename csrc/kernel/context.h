@@ -7,6 +7,7 @@
 #ifndef TC_KERNEL_CONTEXT_H
 #define TC_KERNEL_CONTEXT_H
 
+#include "../base/hints.h"
 #include "../glue/state.h"
 
 typedef struct TaskObject TaskObject;
@@ -17,15 +18,13 @@ typedef struct tc_slots {
     TaskObject *task;        /* owned or NULL */
 } tc_slots;
 
-#if defined(_WIN32)
-extern __declspec(thread) tc_slots tc_thread_slots;
-#elif defined(__GLIBC__)
+#if defined(__GLIBC__)
 /* Two pointers fit into the room that the C library keeps for libraries that
    are loaded late, so that no look-up needs a call. */
-extern _Thread_local tc_slots tc_thread_slots
+extern TC_THREAD_LOCAL tc_slots tc_thread_slots
     __attribute__((tls_model("initial-exec")));
 #else
-extern _Thread_local tc_slots tc_thread_slots;
+extern TC_THREAD_LOCAL tc_slots tc_thread_slots;
 #endif
 
 /* Borrowed, or NULL without exception. */

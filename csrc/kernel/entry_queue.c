@@ -12,8 +12,10 @@
  *   none although jobs wait, and some although none do.
  */
 #include "entry_queue.h"
+#include "../base/sock.h"
 #include "../glue/args.h"
 #include "../glue/awaitable.h"
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "io.h"
 #include "jobs.h"
@@ -22,11 +24,6 @@
 #include "runner.h"
 #include "task.h"
 #include "trap.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define NOT_INSTALLED (-2)   /* old_wakeup_fd; -1 is a proper value */
 
@@ -46,39 +43,16 @@ struct EntryQueueObject {
 /* --- the descriptor pair ----------------------------------------------- */
 
 static int
-entry_queue_set_flags(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0
-        || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        return -1;
-    }
-    return 0;
-}
-
-static int
 entry_queue_open_pair(EntryQueueObject *self)
 {
     int fds[2];
-    int one = 1;
-    int type = SOCK_STREAM;
-#ifdef SOCK_CLOEXEC
-    type |= SOCK_CLOEXEC;
-#endif
-    if (socketpair(AF_UNIX, type, 0, fds) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    int err = tc_sock_pair(fds);
+    if (err < 0) {
+        tc_error_set_sock(-err);
         return -1;
     }
     self->read_fd = fds[0];
     self->write_fd = fds[1];
-    if (entry_queue_set_flags(fds[0]) < 0
-        || entry_queue_set_flags(fds[1]) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    /* One byte says it all: let the kernel keep as few as it can. */
-    (void)setsockopt(fds[0], SOL_SOCKET, SO_RCVBUF, &one, sizeof(one));
-    (void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &one, sizeof(one));
     self->jobs->wake_fd = fds[1];
     return 0;
 }
@@ -88,11 +62,11 @@ entry_queue_close_pair(EntryQueueObject *self)
 {
     tc_jobs_forget_wake_fd(self->jobs);
     if (self->read_fd >= 0) {
-        close(self->read_fd);
+        tc_sock_close(self->read_fd);
         self->read_fd = -1;
     }
     if (self->write_fd >= 0) {
-        close(self->write_fd);
+        tc_sock_close(self->write_fd);
         self->write_fd = -1;
     }
 }
@@ -101,10 +75,12 @@ static void
 entry_queue_drain_pair(EntryQueueObject *self)
 {
     char bytes[256];
-    ssize_t n;
+    ptrdiff_t n;
     do {
-        n = recv(self->read_fd, bytes, sizeof(bytes), 0);
-    } while (n == (ssize_t)sizeof(bytes) || (n < 0 && errno == EINTR));
+        n = tc_sock_recvfrom(self->read_fd, bytes, sizeof(bytes), 0, NULL,
+                             NULL);
+    } while (n == (ptrdiff_t)sizeof(bytes)
+             || (n < 0 && tc_sock_interrupted(tc_sock_error())));
 }
 
 int

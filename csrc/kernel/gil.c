@@ -13,8 +13,6 @@
 #include "gil.h"
 #include "../base/clock.h"
 
-#include <time.h>
-
 /* As long as it takes the scheduler to run a thread that was just woken,
    with a wide margin; missing it costs one more round, no more. */
 #define YIELD_MICROSECONDS 1000
@@ -56,15 +54,6 @@ tc_gil_acquire(tc_state *st, PyThreadState *tstate)
         gil_release_waiters(gil);
     }
 #endif
-}
-
-/* Until another thread, just woken, has the GIL: a real sleep, since
-   sched_yield() returns before that one is up. */
-static void
-gil_sleep(void)
-{
-    struct timespec moment = {0, 1000};
-    nanosleep(&moment, NULL);
 }
 
 void
@@ -117,7 +106,7 @@ tc_gil_offer(int surely)
         PyEval_RestoreThread(tstate);
         return 0.0;
     }
-    gil_sleep();
+    tc_clock_nap();
     PyEval_RestoreThread(tstate);
     return tc_clock_monotonic() - released;
 }

@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../base/clock.h"
 #include "../base/fork.h"
@@ -39,8 +38,7 @@ io_open(tc_io *io)
     }
     if (err < 0) {
         io->poll = NULL;
-        errno = -err;
-        PyErr_SetFromErrno(PyExc_OSError);
+        tc_error_set_errno(err);
         return -1;
     }
     io->forks = tc_fork_count();
@@ -285,8 +283,7 @@ tc_io_wait_here(tc_io *io, double timeout)
             return n;
         }
         if (n != -EINTR) {
-            errno = -n;
-            PyErr_SetFromErrno(PyExc_OSError);
+            tc_error_set_errno(n);
             return -1;
         }
         if (timeout > 0.0) {
@@ -360,7 +357,7 @@ io_wake_all(tc_io *io, tc_io_entry *entry,
 static PyObject *
 io_make_oserror(tc_state *Py_UNUSED(st), int err)
 {
-    return PyObject_CallFunction(PyExc_OSError, "is", -err, strerror(-err));
+    return tc_error_make_errno(err);
 }
 
 static PyObject *
@@ -385,8 +382,7 @@ tc_io_entry_fail(tc_io *io, tc_io_entry *entry, int err,
     if (self == NULL) {
         return 0;
     }
-    errno = -err;
-    PyErr_SetFromErrno(PyExc_OSError);
+    tc_error_set_errno(err);
     return -1;
 }
 

@@ -9,8 +9,6 @@
  */
 #include "io.h"
 
-#include <errno.h>
-
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../glue/function.h"

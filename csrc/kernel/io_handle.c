@@ -9,11 +9,8 @@
  */
 #include "io_handle.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include "../base/fork.h"
+#include "../base/sock.h"
 #include "io_table.h"
 
 void
@@ -41,8 +38,7 @@ handle_look_at_protocol(tc_io *io, tc_io_handle *handle, int fd)
     }
 #ifdef SO_PROTOCOL
     int protocol;
-    socklen_t size = sizeof(protocol);
-    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0
+    if (tc_sock_get_int(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) == 0
         && protocol == IPPROTO_TCP) {
         handle->tcp = TC_IO_TCP_YES;
     }

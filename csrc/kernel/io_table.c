@@ -4,10 +4,9 @@
  */
 #include "io_table.h"
 
-#include <errno.h>
-#include <fcntl.h>
-
 #include "../base/fork.h"
+#include "../base/sock.h"
+#include "../glue/errors.h"
 #include "runner.h"
 #include "task.h"
 #include "trap.h"
@@ -70,13 +69,11 @@ tc_io_entry_get(tc_io *io, int fd)
     if (entry != NULL) {
         return entry;
     }
-#ifdef F_GETFD
     /* No room is made for numbers out of thin air. */
-    if (fcntl(fd, F_GETFD) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    if (!tc_sock_exists(fd)) {
+        tc_error_set_sock(tc_sock_error());
         return NULL;
     }
-#endif
     if (io_table_grow(io, fd / TC_IO_PAGE) < 0) {
         return NULL;
     }

@@ -28,14 +28,8 @@
  */
 #include "jobs.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "../base/fork.h"
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
+#include "../base/sock.h"
 
 #define JOBS_MIN_CAPACITY 16
 #define JOBS_MIN_BUCKETS 16
@@ -144,10 +138,9 @@ jobs_ring(tc_jobs *jobs)
 {
     if (atomic_load(&jobs->sleeping) && jobs->wake_fd >= 0
         && !atomic_exchange(&jobs->written, 1)) {
-        int saved = errno;
-        ssize_t sent = send(jobs->wake_fd, "", 1, MSG_NOSIGNAL);
-        (void)sent;
-        errno = saved;
+        int saved = tc_sock_error();
+        (void)tc_sock_sendto(jobs->wake_fd, "", 1, TC_SOCK_NOSIGNAL, NULL, 0);
+        tc_sock_set_error(saved);
     }
 }
 

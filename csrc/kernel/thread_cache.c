@@ -17,12 +17,11 @@
 #include "thread_cache.h"
 #include "../base/list.h"
 #include "../base/lookout.h"
+#include "../base/thread_name.h"
 #include "../glue/args.h"
 #include "../glue/function.h"
 #include "gil.h"
 #include "thread_job.h"
-
-#include <pthread.h>
 
 typedef struct {
     PyObject_HEAD
@@ -70,11 +69,11 @@ tc_thread_cache_load(tc_state *st)
 
 /* --- names of threads -------------------------------------------------- */
 
-/* What the system shows for a thread: ASCII, 15 bytes. */
+/* What the system shows for a thread: ASCII. */
 static void
 thread_cache_set_os_name(unsigned long ident, PyObject *name)
 {
-    char text[16];
+    char text[TC_THREAD_NAME_SIZE];
     Py_ssize_t n = PyUnicode_GET_LENGTH(name);
     n = n < (Py_ssize_t)sizeof(text) ? n : (Py_ssize_t)sizeof(text) - 1;
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -82,15 +81,7 @@ thread_cache_set_os_name(unsigned long ident, PyObject *name)
         text[i] = (char)(c < 128 ? c : '?');
     }
     text[n] = '\0';
-    /* A thread without the name it should have runs as well. */
-#if defined(__linux__)
-    (void)pthread_setname_np((pthread_t)ident, text);
-#elif defined(__APPLE__)
-    (void)ident;
-    (void)pthread_setname_np(text);
-#else
-    (void)ident;
-#endif
+    tc_thread_name_set(ident, text);
 }
 
 /* set_os_thread_name(ident, name) */

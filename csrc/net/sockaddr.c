@@ -6,11 +6,8 @@
  */
 #include "sockaddr.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
-
-#define UNIX_PATH offsetof(struct sockaddr_un, sun_path)
 
 /* Exactly an int in [0, max]: 1 and *out, else 0. */
 static int
@@ -88,6 +85,12 @@ sockaddr_parse_inet6(PyObject *address, tc_sockaddr *out)
     return 1;
 }
 
+/* --- UNIX ----------------------------------------------------------- */
+
+#if TC_SOCK_HAVE_UNIX
+
+#define UNIX_PATH offsetof(struct sockaddr_un, sun_path)
+
 static int
 sockaddr_parse_unix(PyObject *address, tc_sockaddr *out)
 {
@@ -116,6 +119,43 @@ sockaddr_parse_unix(PyObject *address, tc_sockaddr *out)
     out->size = (socklen_t)(UNIX_PATH + size + !abstract);
     return 1;
 }
+
+static PyObject *
+sockaddr_make_unix(const tc_sockaddr *addr)
+{
+    assert(addr->u.any.sa_family == AF_UNIX);
+    const char *path = addr->u.un.sun_path;
+    size_t size = addr->size <= UNIX_PATH ? 0 : addr->size - UNIX_PATH;
+    if (size > sizeof(addr->u.un.sun_path)) {
+        size = sizeof(addr->u.un.sun_path);
+    }
+    if (size > 0 && path[0] == '\0') {
+        return PyBytes_FromStringAndSize(path, (Py_ssize_t)size);
+    }
+    return PyUnicode_DecodeFSDefaultAndSize(path,
+                                            (Py_ssize_t)strnlen(path, size));
+}
+
+#else
+
+static int
+sockaddr_parse_unix(PyObject *Py_UNUSED(address), tc_sockaddr *Py_UNUSED(out))
+{
+    return 0;
+}
+
+/* Nobody asks: the family is not a known one. */
+static PyObject *
+sockaddr_make_unix(const tc_sockaddr *addr)
+{
+    PyErr_Format(PyExc_SystemError, "socket address of family %d",
+                 (int)addr->u.any.sa_family);
+    return NULL;
+}
+
+#endif
+
+/* --- all families --------------------------------------------------- */
 
 int
 tc_sockaddr_parse(int family, PyObject *address, tc_sockaddr *out)
@@ -193,19 +233,8 @@ tc_sockaddr_make(const tc_sockaddr *addr)
                              (unsigned long)ntohl(in6->sin6_flowinfo),
                              (unsigned long)in6->sin6_scope_id);
     }
-    default: {
-        assert(addr->u.any.sa_family == AF_UNIX);
-        const char *path = addr->u.un.sun_path;
-        size_t size = addr->size <= UNIX_PATH ? 0 : addr->size - UNIX_PATH;
-        if (size > sizeof(addr->u.un.sun_path)) {
-            size = sizeof(addr->u.un.sun_path);
-        }
-        if (size > 0 && path[0] == '\0') {
-            return PyBytes_FromStringAndSize(path, (Py_ssize_t)size);
-        }
-        return PyUnicode_DecodeFSDefaultAndSize(
-            path, (Py_ssize_t)strnlen(path, size));
-    }
+    default:
+        return sockaddr_make_unix(addr);
     }
 }
 
@@ -217,7 +246,7 @@ static int
 memo_fits(const tc_sockaddr *addr)
 {
     return addr->size > 0
-           && addr->size <= sizeof(((tc_sockaddr_memo *)NULL)->raw)
+           && (size_t)addr->size <= sizeof(((tc_sockaddr_memo *)NULL)->raw)
            && (addr->u.any.sa_family == AF_INET
                || (addr->u.any.sa_family == AF_INET6
                    && addr->u.in6.sin6_flowinfo == 0));

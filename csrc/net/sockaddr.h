@@ -6,18 +6,17 @@
 #ifndef TC_NET_SOCKADDR_H
 #define TC_NET_SOCKADDR_H
 
+#include "../base/sock.h"
 #include "../glue/compat.h"
-
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 typedef struct tc_sockaddr {
     union {
         struct sockaddr any;
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
+#if TC_SOCK_HAVE_UNIX
         struct sockaddr_un un;
+#endif
         struct sockaddr_storage storage;
     } u;
     socklen_t size;
@@ -33,11 +32,12 @@ typedef struct tc_sockaddr_memo {
     char raw[sizeof(struct sockaddr_in6)];
 } tc_sockaddr_memo;
 
-/* INET, INET6 and UNIX. */
+/* INET, INET6 and, where they exist, UNIX. */
 static inline int
 tc_sockaddr_is_known(int family)
 {
-    return family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+    return family == AF_INET || family == AF_INET6
+           || (TC_SOCK_HAVE_UNIX && family == AF_UNIX);
 }
 
 /* 1 and *out filled in; 0, without exception, if the standard library has to

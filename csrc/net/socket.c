@@ -11,8 +11,6 @@
  */
 #include "socket.h"
 
-#include <errno.h>
-
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../kernel/runner.h"
@@ -56,12 +54,6 @@ tc_socket_fd(SocketObject *self, int *fd)
     }
     *fd = (int)value;
     return 0;
-}
-
-int
-tc_net_would_block(void)
-{
-    return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
 /* --- try, wait, try again ------------------------------------------- */

@@ -9,6 +9,7 @@
 #define TC_NET_SOCKET_H
 
 #include "../glue/awaitable.h"
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../kernel/io_handle.h"
 #include "sockaddr.h"
@@ -69,11 +70,24 @@ tc_step tc_socket_finish_later(AwaitableObject *self, TaskObject *task,
 
 /* --- system calls --------------------------------------------------- */
 
-/* Send and receive without ever blocking. Bytes, -1 with errno, or -2 with
-   the exception of a signal handler. addr may be NULL. */
+/* Send without ever blocking. Bytes, -1 with tc_sock_error(), or -2 with the
+   exception of a signal handler. addr may be NULL. */
 Py_ssize_t tc_net_send(int fd, const void *data, Py_ssize_t size, int flags,
                        const tc_sockaddr *addr);
-int tc_net_would_block(void);    /* looks at errno */
+
+/* After a -1: was that "would block"? */
+static inline int
+tc_net_would_block(void)
+{
+    return tc_sock_would_block(tc_sock_error());
+}
+
+/* After a -1 that is an error: raises it. */
+static inline void
+tc_net_set_error(void)
+{
+    tc_error_set_sock(tc_sock_error());
+}
 
 /* What is to be sent, to be released as any buffer. Bytes, which it nearly
    always is, are not asked for theirs. 0, or -1 with exception. */

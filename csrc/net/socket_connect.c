@@ -6,9 +6,7 @@
  */
 #include "socket.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../glue/args.h"
 #include "../kernel/runner.h"
@@ -22,7 +20,7 @@ accept_wrap_fd(SocketObject *listener, int fd)
 {
     PyObject *args[] = {
         PyLong_FromLong(listener->family),
-        PyLong_FromLong(listener->type | SOCK_NONBLOCK),
+        PyLong_FromLong(listener->type | TC_SOCK_TYPE_NONBLOCK),
         PyLong_FromLong(listener->proto),
         PyLong_FromLong(fd),
     };
@@ -36,7 +34,16 @@ accept_wrap_fd(SocketObject *listener, int fd)
         Py_XDECREF(args[i]);
     }
     if (sock == NULL) {
-        (void)close(fd);
+        tc_sock_close(fd);
+        return NULL;
+    }
+    if (!TC_SOCK_HAVE_ACCEPT4) {
+        PyObject *r = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
+        if (r == NULL) {
+            Py_DECREF(sock);
+            return NULL;
+        }
+        Py_DECREF(r);
     }
     return sock;
 }
@@ -79,14 +86,13 @@ accept_attempt(AwaitableObject *self, SocketObject *sock,
     }
     tc_sockaddr addr;
     addr.size = sizeof(addr.u);
-    int new_fd = accept4(fd, &addr.u.any, &addr.size,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int new_fd = tc_sock_accept(fd, &addr.u.any, &addr.size);
     if (new_fd < 0) {
         if (tc_net_would_block()) {
             sock->handle.readable = 0;
             return TC_TRY_BLOCKED;
         }
-        PyErr_SetFromErrno(PyExc_OSError);
+        tc_net_set_error();
         return TC_TRY_ERROR;
     }
     SocketObject *accepted = accept_new_socket(sock, new_fd);
@@ -193,13 +199,12 @@ connect_end(AwaitableObject *self)
 {
     SocketObject *sock = (SocketObject *)self->owner;
     int fd, err = 0;
-    socklen_t size = sizeof(err);
     tc_io_handle_reset(&sock->handle);
     if (tc_socket_fd(sock, &fd) < 0) {
         return TC_ERROR;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    if (tc_sock_get_int(fd, SOL_SOCKET, SO_ERROR, &err) < 0) {
+        tc_net_set_error();
         return TC_ERROR;
     }
     if (err == 0) {

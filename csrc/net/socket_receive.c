@@ -6,45 +6,46 @@
  */
 #include "transfer.h"
 
-#include <errno.h>
-
 /* Receive into the scratch buffer up to this much... */
 #define SCRATCH_MAX (1024 * 1024)
 /* ...as long as the last receive brought no more than this. */
 #define SCRATCH_WORTH 16384
 
 /* Flags that leave a receive an ordinary one. */
-#define PLAIN_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK)
+#define PLAIN_FLAGS (TC_SOCK_DONTWAIT | TC_SOCK_NOSIGNAL | MSG_PEEK)
 
-/* recvfrom(); addr may be NULL. Bytes, -1 with errno, -2 with exception. */
+/* recvfrom(); addr may be NULL. Bytes, -1 with tc_sock_error(), -2 with
+   exception. */
 static Py_ssize_t
 net_receive(int fd, void *data, Py_ssize_t size, int flags, int detach,
             tc_sockaddr *addr)
 {
     struct sockaddr *where = addr != NULL ? &addr->u.any : NULL;
     Py_ssize_t n;
+    int interrupted;
     do {
         socklen_t room = sizeof(addr->u);
         if (detach) {
             int err;
             Py_BEGIN_ALLOW_THREADS
-            n = recvfrom(fd, data, (size_t)size, flags | MSG_DONTWAIT, where,
-                         addr != NULL ? &room : NULL);
-            err = errno;
+            n = tc_sock_recvfrom(fd, data, (size_t)size, flags, where,
+                                 addr != NULL ? &room : NULL);
+            err = tc_sock_error();
             Py_END_ALLOW_THREADS
-            errno = err;
+            tc_sock_set_error(err);
         }
         else {
-            n = recvfrom(fd, data, (size_t)size, flags | MSG_DONTWAIT, where,
-                         addr != NULL ? &room : NULL);
+            n = tc_sock_recvfrom(fd, data, (size_t)size, flags, where,
+                                 addr != NULL ? &room : NULL);
         }
         if (addr != NULL) {
             addr->size = n < 0 ? 0 : room;
         }
-        if (n < 0 && errno == EINTR && PyErr_CheckSignals() < 0) {
+        interrupted = n < 0 && tc_sock_interrupted(tc_sock_error());
+        if (interrupted && PyErr_CheckSignals() < 0) {
             return -2;
         }
-    } while (n < 0 && errno == EINTR);
+    } while (interrupted);
     return n;
 }
 
@@ -72,7 +73,7 @@ receive_failed(SocketObject *sock, Py_ssize_t n, int flags)
             sock->handle.readable = 0;
             return TC_TRY_BLOCKED;
         }
-        PyErr_SetFromErrno(PyExc_OSError);
+        tc_net_set_error();
     }
     return TC_TRY_ERROR;
 }
@@ -361,6 +362,7 @@ socket_recvfrom_impl(FunctionObject *func, PyObject *op,
     SocketObject *sock = (SocketObject *)op;
     int32_t size, flags;
     if (sock->exact && tc_sockaddr_is_known(sock->family) && kwnames == NULL
+        && (TC_SOCK_STREAM_HAS_SENDER || sock->type == SOCK_DGRAM)
         && (nargs == 1 || nargs == 2) && tc_transfer_number(args[0], &size)
         && transfer_receive_flags(args, nargs, 1, &flags)) {
         return (PyObject *)tc_socket_new_recv(func->st, &recvfrom_op, sock,

@@ -1,8 +1,6 @@
 /* socket_send.c - send, sendto. */
 #include "transfer.h"
 
-#include <errno.h>
-
 Py_ssize_t
 tc_net_send(int fd, const void *data, Py_ssize_t size, int flags,
             const tc_sockaddr *addr)
@@ -10,24 +8,26 @@ tc_net_send(int fd, const void *data, Py_ssize_t size, int flags,
     const struct sockaddr *where = addr != NULL ? &addr->u.any : NULL;
     socklen_t where_size = addr != NULL ? addr->size : 0;
     Py_ssize_t n;
+    int interrupted;
     do {
         if (size >= TC_NET_LARGE) {
             int err;
             Py_BEGIN_ALLOW_THREADS
-            n = sendto(fd, data, (size_t)size, flags | MSG_DONTWAIT, where,
-                       where_size);
-            err = errno;
+            n = tc_sock_sendto(fd, data, (size_t)size, flags, where,
+                               where_size);
+            err = tc_sock_error();
             Py_END_ALLOW_THREADS
-            errno = err;
+            tc_sock_set_error(err);
         }
         else {
-            n = sendto(fd, data, (size_t)size, flags | MSG_DONTWAIT, where,
-                       where_size);
+            n = tc_sock_sendto(fd, data, (size_t)size, flags, where,
+                               where_size);
         }
-        if (n < 0 && errno == EINTR && PyErr_CheckSignals() < 0) {
+        interrupted = n < 0 && tc_sock_interrupted(tc_sock_error());
+        if (interrupted && PyErr_CheckSignals() < 0) {
             return -2;
         }
-    } while (n < 0 && errno == EINTR);
+    } while (interrupted);
     return n;
 }
 
@@ -45,7 +45,7 @@ send_buffer(AwaitableObject *self, SocketObject *sock, int fd,
     }
     Py_ssize_t n = tc_net_send(fd, view.buf, view.len, tc_transfer_flags(self),
                                addr);
-    int err = errno;
+    int err = tc_sock_error();
     int partly = n < view.len;
     PyBuffer_Release(&view);
     if (n >= 0) {
@@ -54,12 +54,11 @@ send_buffer(AwaitableObject *self, SocketObject *sock, int fd,
         return *result == NULL ? TC_TRY_ERROR : TC_TRY_DONE;
     }
     if (n == -1) {
-        errno = err;
-        if (tc_net_would_block()) {
+        if (tc_sock_would_block(err)) {
             sock->handle.writable = 0;
             return TC_TRY_BLOCKED;
         }
-        PyErr_SetFromErrno(PyExc_OSError);
+        tc_error_set_sock(err);
     }
     return TC_TRY_ERROR;
 }

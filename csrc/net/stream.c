@@ -11,9 +11,6 @@
  */
 #include "stream.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
-
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../kernel/runner.h"
@@ -211,7 +208,7 @@ send_all_attempt(AwaitableObject *self, SocketObject *sock, int fd,
             tried = TC_TRY_BLOCKED;
         }
         else if (n == -1) {
-            PyErr_SetFromErrno(PyExc_OSError);
+            tc_net_set_error();
         }
     }
     PyBuffer_Release(&view);
@@ -476,18 +473,16 @@ tc_stream_new(tc_state *st, SocketObject *sock)
     TC_LIVE_ADD(st, SocketStreamType);
     self->socket = Py_NewRef((PyObject *)sock);
     int fd;
-    if (sock->family != AF_UNIX) {
+    if (sock->family == AF_INET || sock->family == AF_INET6) {
         if (tc_socket_fd(sock, &fd) < 0) {
             Py_DECREF(self);
             return NULL;
         }
         /* As in SocketStream.__init__(): best effort. */
-        int on = 1;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        (void)tc_sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 #ifdef TCP_NOTSENT_LOWAT
-        int lowat = NOTSENT_LOWAT;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
-                         sizeof(lowat));
+        (void)tc_sock_set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                              NOTSENT_LOWAT);
 #endif
     }
     return (PyObject *)self;
