@@ -24,9 +24,9 @@
 
 struct _OVERLAPPED;
 
-/* Completion keys.  0 and 1 are the backend's own: packets posted with them
- * from outside are dropped (0), or taken for a `wake` (1). */
-#define TC_IOCP_KEY_FIRST_FREE 2u
+/* Completion keys are the caller's, but for the two highest numbers: a packet
+ * that somebody else posts with one of them is undefined behaviour. */
+#define TC_IOCP_KEY_MAX (UINTPTR_MAX - 2)
 
 typedef struct tc_iocp_completion {
     uintptr_t key;
@@ -42,9 +42,8 @@ void *tc_iocp_port(const tc_poll *poll);
  * once, too.  There is no way back.  0 or a Windows error code. */
 uint32_t tc_iocp_register(tc_poll *poll, void *handle, uintptr_t key);
 
-/* Any thread.  A packet for the port, to be taken like a completion; `key`
- * is at least TC_IOCP_KEY_FIRST_FREE, the rest is not looked at.  0 or a
- * Windows error code. */
+/* Any thread.  A packet for the port, to be taken like a completion; the
+ * backend looks at nothing but the key.  0 or a Windows error code. */
 uint32_t tc_iocp_post(tc_poll *poll, uintptr_t key,
                       struct _OVERLAPPED *overlapped, uint32_t bytes);
 
