@@ -36,9 +36,6 @@ def flags():
     """Options for the compiler, and those for the linker."""
     compile_args = [
         "-std=c11",
-        "-D_GNU_SOURCE",
-        "-pthread",
-        "-fvisibility=hidden",
         "-fno-strict-aliasing",
         "-Wall",
         "-Wextra",
@@ -49,7 +46,10 @@ def flags():
         "-Wno-missing-field-initializers",
         "-Wno-cast-function-type",
     ]
-    link_args = ["-pthread"]
+    link_args = []
+    if sys.platform != "win32":
+        compile_args += ["-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden"]
+        link_args.append("-pthread")
     if switched_on("TRIO_C_WERROR"):
         compile_args.append("-Werror")
     if switched_on("TRIO_C_DEBUG"):
@@ -64,10 +64,30 @@ def flags():
     return compile_args, link_args
 
 
+def msvc_flags():
+    """The same for Microsoft's compiler (nobody has tried them yet)."""
+    compile_args = ["/std:c11", "/experimental:c11atomics", "/W3"]
+    if switched_on("TRIO_C_WERROR"):
+        compile_args.append("/WX")
+    if switched_on("TRIO_C_DEBUG"):
+        return [*compile_args, "/Od", "/Zi", "/UNDEBUG", "/DTRIO_C_DEBUG=1"], ["/DEBUG"]
+    return [*compile_args, "/DNDEBUG"], []
+
+
+# Windows 8, which is older than any that CPython 3.11 runs on. The libraries of
+# sockets, and of the calls that ask their driver.
+WINDOWS_MACROS = [("_WIN32_WINNT", "0x0602"), ("WIN32_LEAN_AND_MEAN", None)]
+WINDOWS_LIBRARIES = ["ws2_32", "ntdll"]
+
+
 class BuildExtension(build_ext):
     """Compiles on all processors, and anew when the flags have changed."""
 
     def build_extensions(self):
+        if self.compiler.compiler_type == "msvc":
+            for extension in self.extensions:
+                arguments = msvc_flags()
+                extension.extra_compile_args, extension.extra_link_args = arguments
         compile_serially = self.compiler.compile
 
         def compile_all(files, **options):
@@ -105,9 +125,7 @@ class BuildPython(build_py):
         return outputs
 
 
-if sys.platform == "win32":
-    sys.exit("trio_c cannot be built for Windows yet.")
-
+windows = sys.platform == "win32"
 compile_args, link_args = flags()
 setup(
     ext_modules=[
@@ -116,6 +134,8 @@ setup(
             sources(),
             include_dirs=["csrc"],
             depends=sorted(path.as_posix() for path in Path("csrc").rglob("*.h")),
+            define_macros=WINDOWS_MACROS if windows else [],
+            libraries=WINDOWS_LIBRARIES if windows else [],
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )

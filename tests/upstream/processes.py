@@ -56,7 +56,7 @@ class Setup:
 
     `target` is the name of the package under test, None for real Trio, and
     `package` the directory it was imported from.  `timeout` is for how many
-    seconds a file may go without finishing a test.
+    seconds a file may go without finishing a test.  `python` runs the tests.
     """
 
     wheel: Path
@@ -65,6 +65,7 @@ class Setup:
     package: Path | None = None
     timeout: float = 120
     keyword: str | None = None
+    python: str = sys.executable
 
 
 # Set when the user has had enough: the processes are ended, and the run has no result.
@@ -150,7 +151,7 @@ def _run_once(run: FileRun, setup: Setup, scratch: Path, log: FileIO) -> bool:
     running = None
     finished = 0
     failed = unimportable = False
-    for event in _events(report):
+    for event in events(report):
         kind = event["event"]
         if kind == "collected":
             collected = event["ids"]
@@ -219,7 +220,7 @@ def _spawn(
         environment["UPSTREAM_TARGET"] = setup.target
         environment["UPSTREAM_WHEEL"] = str(setup.wheel)
 
-    command = [sys.executable, "-m", "pytest"]
+    command = [setup.python, "-m", "pytest"]
     command += ["-c", str(HERE / "pytest.ini"), f"--rootdir={setup.wheel}"]
     # Packages above the tests are not upstream's: pytest is not to enter them.
     command += [f"--confcutdir={(setup.wheel / run.file).parent}"]
@@ -243,7 +244,7 @@ def _spawn(
         start_new_session=True,
     )
     try:
-        return _wait(child, report, setup.timeout)
+        return wait(child, report, setup.timeout)
     finally:
         # Whatever the tests left running goes with them.
         with contextlib.suppress(ProcessLookupError):
@@ -251,7 +252,7 @@ def _spawn(
         child.wait()
 
 
-def _wait(
+def wait(
     child: subprocess.Popen[bytes],
     report: Path,
     timeout: float,
@@ -286,7 +287,7 @@ def _base_environment(path: list[Path]) -> dict[str, str]:
     return environment
 
 
-def _events(report: Path) -> list[dict]:
+def events(report: Path) -> list[dict]:
     if not report.exists():
         return []
     lines = report.read_text(encoding="ascii").split("\n")

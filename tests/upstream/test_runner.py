@@ -263,7 +263,7 @@ def test_a_process_is_given_up_when_it_goes_quiet(
                 return 0
             raise subprocess.TimeoutExpired("child", timeout)
 
-    assert processes._wait(Child(), report, 10) is ending
+    assert processes.wait(Child(), report, 10) is ending
 
 
 def verdict_of(results: dict[str, str], listed: dict[str, str]) -> list[str]:
