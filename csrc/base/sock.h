@@ -26,6 +26,7 @@
 #include <limits.h>
 
 #define TC_SOCK_HAVE_UNIX 0
+#define TC_SOCK_HAVE_MSG 0      /* sendmsg(), recvmsg() */
 /* Who a byte stream comes from is left as it was by recvfrom(). */
 #define TC_SOCK_STREAM_HAS_SENDER 0
 
@@ -103,6 +104,7 @@ tc_sock_set_int(int fd, int level, int option, int value)
 #include <sys/un.h>
 
 #define TC_SOCK_HAVE_UNIX 1
+#define TC_SOCK_HAVE_MSG 1
 #define TC_SOCK_STREAM_HAS_SENDER 1
 
 static inline int

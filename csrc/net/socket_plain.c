@@ -101,11 +101,6 @@ const tc_op tc_plain_recvfrom_op = PLAIN_OP("recvfrom", plain_receive_step);
 const tc_op tc_plain_send_op = PLAIN_OP("send", plain_send_step);
 static const tc_op plain_recvfrom_into_op
     = PLAIN_OP("recvfrom_into", plain_receive_step);
-static const tc_op plain_recvmsg_op
-    = PLAIN_OP("recvmsg", plain_receive_step);
-static const tc_op plain_recvmsg_into_op
-    = PLAIN_OP("recvmsg_into", plain_receive_step);
-static const tc_op plain_sendmsg_op = PLAIN_OP("sendmsg", plain_send_step);
 
 PyObject *
 tc_plain_new(tc_state *st, const tc_op *op, PyObject *sock,
@@ -142,6 +137,14 @@ socket_recvfrom_into_impl(FunctionObject *func, PyObject *op,
     return tc_plain_new(func->st, &plain_recvfrom_into_op, op, args, nargs,
                         kwnames);
 }
+
+#if TC_SOCK_HAVE_MSG
+
+static const tc_op plain_recvmsg_op
+    = PLAIN_OP("recvmsg", plain_receive_step);
+static const tc_op plain_recvmsg_into_op
+    = PLAIN_OP("recvmsg_into", plain_receive_step);
+static const tc_op plain_sendmsg_op = PLAIN_OP("sendmsg", plain_send_step);
 
 static PyObject *
 socket_recvmsg_impl(FunctionObject *func, PyObject *op,
@@ -180,11 +183,15 @@ socket_sendmsg_impl(FunctionObject *func, PyObject *op,
                         kwnames);
 }
 
+#endif
+
 const tc_function_def tc_socket_plain_functions[] = {
     {"_SocketType.recvfrom_into", "trio_c._socket",
      socket_recvfrom_into_impl},
+#if TC_SOCK_HAVE_MSG
     {"_SocketType.recvmsg", "trio_c._socket", socket_recvmsg_impl},
     {"_SocketType.recvmsg_into", "trio_c._socket", socket_recvmsg_into_impl},
     {"_SocketType.sendmsg", "trio_c._socket", socket_sendmsg_impl},
+#endif
     {NULL, NULL, NULL},
 };
