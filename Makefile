@@ -4,6 +4,7 @@
 #   make demo       build in a fresh environment, run the echo demo
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
 #   make test-c     the C tests, which need no Python
+#   make test-windows   ours and upstream's on Windows' Python under wine (ARGS="test_socket")
 #   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
@@ -21,8 +22,8 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-.PHONY: demo build test test-c test-native test-upstream types lint clean \
-	test-ecosystem test-suites bench instructions
+.PHONY: demo build test test-c test-native test-upstream test-windows types \
+	lint clean test-ecosystem test-suites bench instructions
 
 demo:
 	rm -rf build/demo
@@ -48,6 +49,11 @@ test-upstream: build
 
 test-c:
 	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests
+
+# Needs wine and mingw-w64; docs/building.md says more.
+test-windows: $(BIN)/python
+	$(PIP) install 'setuptools>=77'
+	$(BIN)/python tools/windows/run.py $(ARGS)
 
 # For the version of PYTHON. Needs valgrind.
 instructions: build
