@@ -154,37 +154,58 @@ class TrioInteractiveConsole(InteractiveConsole):
             self._context = copy_context()
         return self._context
 
-    def raw_input(self, prompt: str = "") -> str:
-        """Ask for a line, in the console's thread.
+    if sys.platform == "win32":
 
-        Ctrl-C arrives in the main thread, which cannot interrupt the read.
-        Its handler remembers it and has the read end.
+        def raw_input(self, prompt: str = "") -> str:
+            """Ask for a line, in the console's thread.
 
-        Raises:
-          EOFError: there is no more input.
-          KeyboardInterrupt: Ctrl-C was pressed.
-          trio_c.Cancelled: the task of the console was cancelled.
-        """
-        previous = trio.from_thread.run_sync(self._catch_interrupts)
-        try:
-            # A Ctrl-C from before the handler was there, or a cancellation.
-            trio.from_thread.run(trio.lowlevel.checkpoint_if_cancelled)
-            return input(prompt)
-        finally:
-            trio.from_thread.run_sync(signal.signal, signal.SIGINT, previous)
-            if self.interrupted:
-                raise KeyboardInterrupt
+            Ctrl-C ends the read as if there were no more input, and reaches
+            the main task, whose run it cancels.
 
-    def _catch_interrupts(
-        self,
-    ) -> Callable[[int, FrameType | None], object] | int | signal.Handlers | None:
-        token = trio.lowlevel.current_trio_token()
+            Raises:
+              EOFError: there is no more input.
+              trio_c.Cancelled: Ctrl-C was pressed, or the task of the console
+                was cancelled.
+            """
+            try:
+                return input(prompt)
+            except EOFError:
+                trio.from_thread.run(trio.lowlevel.checkpoint_if_cancelled)
+                raise
 
-        def interrupt(signum: int, frame: FrameType | None) -> None:
-            self.interrupted = True
-            token.run_sync_soon(terminal_newline, idempotent=True)
+    else:
 
-        return signal.signal(signal.SIGINT, interrupt)
+        def raw_input(self, prompt: str = "") -> str:
+            """Ask for a line, in the console's thread.
+
+            Ctrl-C arrives in the main thread, which cannot interrupt the read.
+            Its handler remembers it and has the read end.
+
+            Raises:
+              EOFError: there is no more input.
+              KeyboardInterrupt: Ctrl-C was pressed.
+              trio_c.Cancelled: the task of the console was cancelled.
+            """
+            previous = trio.from_thread.run_sync(self._catch_interrupts)
+            try:
+                # A Ctrl-C from before the handler was there, or a cancellation.
+                trio.from_thread.run(trio.lowlevel.checkpoint_if_cancelled)
+                return input(prompt)
+            finally:
+                trio.from_thread.run_sync(signal.signal, signal.SIGINT, previous)
+                if self.interrupted:
+                    raise KeyboardInterrupt
+
+        def _catch_interrupts(
+            self,
+        ) -> Callable[[int, FrameType | None], object] | int | signal.Handlers | None:
+            token = trio.lowlevel.current_trio_token()
+
+            def interrupt(signum: int, frame: FrameType | None) -> None:
+                self.interrupted = True
+                token.run_sync_soon(terminal_newline, idempotent=True)
+
+            return signal.signal(signal.SIGINT, interrupt)
 
     def write(self, data: str) -> None:
         """Write to the error output."""
