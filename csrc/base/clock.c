@@ -1,14 +1,17 @@
-/* The monotonic clock, per system.  Holds no state.
+/* The monotonic clock, per system, the one that Python's time.perf_counter()
+ * reads.  Holds no state.
  *
  * POSIX: CLOCK_MONOTONIC, which stands still while Linux is suspended and
  * cannot fail with a valid clock and address.
  * Linux also has one that is read without asking the processor for the time:
  * as of the last tick of the kernel's timer.
+ * macOS: its CLOCK_MONOTONIC counts microseconds, and goes on while the system
+ * sleeps; CLOCK_UPTIME_RAW does neither, and is what kqueue's timeouts go by.
  * Windows: QueryPerformanceCounter, whose frequency is fixed at boot; neither
  * call fails since Windows XP.
  */
-#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
-#  define _POSIX_C_SOURCE 200809L
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE           /* clock_gettime */
 #endif
 
 #include "base/clock.h"
@@ -45,12 +48,18 @@ tc_clock_nap(void)
 
 #include <time.h>
 
+#ifdef __APPLE__
+#  define CLOCK_OF_PYTHON CLOCK_UPTIME_RAW
+#else
+#  define CLOCK_OF_PYTHON CLOCK_MONOTONIC
+#endif
+
 double
 tc_clock_monotonic(void)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(CLOCK_OF_PYTHON, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 

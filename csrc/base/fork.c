@@ -7,8 +7,8 @@
  *
  * Where there is no fork() the count stays 0.
  */
-#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
-#  define _POSIX_C_SOURCE 200809L
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE           /* pthread_atfork */
 #endif
 
 #include "fork.h"

@@ -24,8 +24,8 @@
  * registration each line of the copy stood for.  Copy and serials belong to
  * the waiting thread.
  */
-#ifndef _POSIX_C_SOURCE
-#  define _POSIX_C_SOURCE 200809L
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE           /* clock_gettime, poll */
 #endif
 
 #include "poll/poll.h"
