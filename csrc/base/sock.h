@@ -27,6 +27,7 @@
 
 #define TC_SOCK_HAVE_UNIX 0
 #define TC_SOCK_HAVE_MSG 0      /* sendmsg(), recvmsg() */
+#define TC_SOCK_HAVE_SA_LEN 0
 /* Who a byte stream comes from is left as it was by recvfrom(). */
 #define TC_SOCK_STREAM_HAS_SENDER 0
 
@@ -105,6 +106,21 @@ tc_sock_set_int(int fd, int level, int option, int value)
 
 #define TC_SOCK_HAVE_UNIX 1
 #define TC_SOCK_HAVE_MSG 1
+/* UNIX addresses that are no paths, but begin with a NUL. Elsewhere, such an
+ * address is one that has no name. */
+#ifdef __linux__
+#  define TC_SOCK_HAVE_ABSTRACT 1
+#else
+#  define TC_SOCK_HAVE_ABSTRACT 0
+#endif
+/* Addresses begin with their length, on BSD and macOS: RFC 3493 has this macro
+ * for it.  The system fills it in where we do not, so it matters to who
+ * compares. */
+#ifdef SIN6_LEN
+#  define TC_SOCK_HAVE_SA_LEN 1
+#else
+#  define TC_SOCK_HAVE_SA_LEN 0
+#endif
 #define TC_SOCK_STREAM_HAS_SENDER 1
 
 static inline int

@@ -1,8 +1,10 @@
 /* sockaddr.c - socket addresses, Python's form and the kernel's.
  *
  * Facts this file relies on (unix(7)): a UNIX address without a path is
- * unnamed; one that begins with a NUL is abstract, all of its length counts;
- * others end at the first NUL, or at the end if the kernel left none.
+ * unnamed; one that begins with a NUL is abstract on Linux, where all of its
+ * length counts, and unnamed too elsewhere (BSD's kernels give unnamed sockets
+ * a path of NULs); others end at the first NUL, or at the end if the kernel
+ * left none.
  */
 #include "sockaddr.h"
 
@@ -53,6 +55,9 @@ sockaddr_parse_inet(PyObject *address, tc_sockaddr *out)
     if (!sockaddr_host_port(AF_INET, address, 2, &in->sin_addr, &port)) {
         return 0;
     }
+#if TC_SOCK_HAVE_SA_LEN
+    in->sin_len = sizeof(*in);
+#endif
     in->sin_family = AF_INET;
     in->sin_port = htons((uint16_t)port);
     out->size = sizeof(*in);
@@ -77,6 +82,9 @@ sockaddr_parse_inet6(PyObject *address, tc_sockaddr *out)
                                 &scope))) {
         return 0;
     }
+#if TC_SOCK_HAVE_SA_LEN
+    in6->sin6_len = sizeof(*in6);
+#endif
     in6->sin6_family = AF_INET6;
     in6->sin6_port = htons((uint16_t)port);
     in6->sin6_flowinfo = htonl((uint32_t)flowinfo);
@@ -110,7 +118,8 @@ sockaddr_parse_unix(PyObject *address, tc_sockaddr *out)
         return 0;
     }
     int abstract = size > 0 && path[0] == '\0';
-    if (size == 0 || size + !abstract > sizeof(un->sun_path)) {
+    if (size == 0 || (abstract && !TC_SOCK_HAVE_ABSTRACT)
+        || size + !abstract > sizeof(un->sun_path)) {
         return 0;
     }
     memset(un, 0, sizeof(*un));
@@ -129,7 +138,7 @@ sockaddr_make_unix(const tc_sockaddr *addr)
     if (size > sizeof(addr->u.un.sun_path)) {
         size = sizeof(addr->u.un.sun_path);
     }
-    if (size > 0 && path[0] == '\0') {
+    if (TC_SOCK_HAVE_ABSTRACT && size > 0 && path[0] == '\0') {
         return PyBytes_FromStringAndSize(path, (Py_ssize_t)size);
     }
     return PyUnicode_DecodeFSDefaultAndSize(path,

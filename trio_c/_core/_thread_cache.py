@@ -30,7 +30,7 @@ name_counter = count()
 
 def get_os_thread_name_func() -> Callable[[int | None, str], None] | None:
     """What sets the name that the system shows for a thread, if it shows any."""
-    return set_os_thread_name if sys.platform in ("darwin", "linux") else None
+    return set_os_thread_name if sys.platform != "win32" else None
 
 
 def start_worker(run: Callable[[], object]) -> None:
