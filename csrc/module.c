@@ -3,8 +3,6 @@
  * The only file that names every room. Multi-phase initialisation; all state
  * in tc_state, so that several interpreters can each load the module.
  */
-#include <math.h>
-
 #include "chan/channel.h"
 #include "glue/awaitable.h"
 #include "glue/errors.h"
@@ -41,6 +39,8 @@
 #include "net/socket.h"
 #include "net/tls.h"
 #include "sync/sync.h"
+
+#include <math.h>
 
 /* --- strings and exceptions -------------------------------------------- */
 

@@ -59,7 +59,10 @@ HEADERS = ["base/list.h", "poll/poll.h", "glue/state.h", "kernel/io.h", "sync/lo
     [
         ("module.c", '"sync/lock.h"', None),
         ("net/socket.c", '"../kernel/io.h"', None),
-        ("net/socket.c", '"../base/list.h"', None),
+        ("net/socket.c", '"../base/list.h"', "Python.h must come first"),
+        ("net/socket.c", "<string.h>", "Python.h must come first"),
+        ("net/socket.c", "<Python.h>", None),
+        ("base/heap.c", "<string.h>", None),
         ("kernel/task.c", '"glue/state.h"', None),
         ("tests/test_poll.c", '"../poll/poll.h"', None),
         ("net/socket.c", '"../sync/lock.h"', "must not include"),

@@ -3,7 +3,8 @@
     module -> net, chan, sync -> kernel -> glue -> poll -> base
 
 A file includes its own header first, then only from its own room and from
-rooms further down; net, chan and sync never include one another; net goes
+rooms further down; what includes Python.h comes before the system's headers
+and what includes those; net, chan and sync never include one another; net goes
 through kernel/io.h, never to poll/; base/ and poll/ never see Python. Reports
 what breaks that and exits with status 1.
 """
@@ -65,7 +66,17 @@ def check_file(
     own = name.with_suffix(".h")
     if name.suffix == ".c" and (csrc / own).exists() and resolved[:1] != [own]:
         problems.append(f"{name}: its own header must come first")
+    above = level(room) >= LEVELS["glue"]
+    if above and included and not problems and not brings_python(*included[0]):
+        problems.append(f"{name}: what includes Python.h must come first")
     return problems
+
+
+def brings_python(bracket: str, target: str) -> bool:
+    """May it be the first? Python.h has a say in what the system's headers show."""
+    if bracket == "<":
+        return target in NEEDS_PYTHON
+    return not {"base", "poll"} & {*Path(target).parts}
 
 
 def resolve(csrc: Path, name: Path, target: str) -> Path | None:

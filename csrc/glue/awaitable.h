@@ -16,9 +16,9 @@
 #ifndef TC_GLUE_AWAITABLE_H
 #define TC_GLUE_AWAITABLE_H
 
+#include "state.h"
 #include "../base/heap.h"
 #include "../base/list.h"
-#include "state.h"
 
 typedef struct AwaitableObject AwaitableObject;
 struct TaskObject;       /* kernel/task.h; this room only carries it */

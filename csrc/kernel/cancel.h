@@ -8,9 +8,9 @@
 #ifndef TC_KERNEL_CANCEL_H
 #define TC_KERNEL_CANCEL_H
 
+#include "context.h"
 #include "../base/heap.h"
 #include "../base/list.h"
-#include "context.h"
 
 typedef struct CancelScopeObject CancelScopeObject;
 

@@ -2,8 +2,6 @@
  *
  * The logic is in cancel.c; here are construction, attributes, `with`, repr.
  */
-#include <math.h>
-
 #include "../glue/args.h"
 #include "../glue/errors.h"
 #include "../glue/function.h"
@@ -11,6 +9,8 @@
 #include "cancel.h"
 #include "runner.h"
 #include "task.h"
+
+#include <math.h>
 
 /* Set all that is not zero. */
 static void

@@ -7,8 +7,8 @@
 #ifndef TC_KERNEL_CONTEXT_H
 #define TC_KERNEL_CONTEXT_H
 
-#include "../base/hints.h"
 #include "../glue/state.h"
+#include "../base/hints.h"
 
 typedef struct TaskObject TaskObject;
 typedef struct RunnerObject RunnerObject;

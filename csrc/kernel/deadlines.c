@@ -6,11 +6,11 @@
  * two list operations. A plain sleep has no scope: its awaitable sits in the
  * heap of timers and is simply woken.
  */
-#include <math.h>
-
 #include "../glue/awaitable.h"
 #include "cancel.h"
 #include "task.h"
+
+#include <math.h>
 
 static CancelScopeObject *
 deadlines_scope(tc_heap_node *node)

@@ -12,10 +12,10 @@
 #ifndef TC_KERNEL_GIL_H
 #define TC_KERNEL_GIL_H
 
-#include <stdatomic.h>
-
-#include "../base/list.h"
 #include "../glue/state.h"
+#include "../base/list.h"
+
+#include <stdatomic.h>
 
 typedef struct tc_gil {
     atomic_int wanted;       /* threads on their way to take the GIL */

@@ -15,12 +15,12 @@
 #ifndef TC_KERNEL_IO_TABLE_H
 #define TC_KERNEL_IO_TABLE_H
 
-#include <stdatomic.h>
-
+#include "io.h"
 #include "../base/list.h"
 #include "../base/lookout.h"
-#include "io.h"
 #include "io_handle.h"
+
+#include <stdatomic.h>
 
 typedef struct tc_io_entry tc_io_entry;
 

@@ -6,10 +6,10 @@
 #ifndef TC_KERNEL_JOBS_H
 #define TC_KERNEL_JOBS_H
 
-#include <stdatomic.h>
-
-#include "../base/list.h"
 #include "../glue/state.h"
+#include "../base/list.h"
+
+#include <stdatomic.h>
 
 /* A job written in C. */
 typedef struct tc_native_job {

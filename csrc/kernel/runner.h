@@ -6,9 +6,9 @@
 #ifndef TC_KERNEL_RUNNER_H
 #define TC_KERNEL_RUNNER_H
 
+#include "cancel.h"
 #include "../base/list.h"
 #include "../base/random.h"
-#include "cancel.h"
 #include "context.h"
 #include "instruments.h"
 #include "task.h"

@@ -7,8 +7,8 @@
 #ifndef TC_KERNEL_TASK_H
 #define TC_KERNEL_TASK_H
 
-#include "../base/list.h"
 #include "../glue/awaitable.h"
+#include "../base/list.h"
 #include "context.h"
 
 struct NurseryObject;

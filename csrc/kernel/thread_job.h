@@ -4,11 +4,11 @@
 #ifndef TC_KERNEL_THREAD_JOB_H
 #define TC_KERNEL_THREAD_JOB_H
 
-#include <stdatomic.h>
-
 #include "../glue/state.h"
 #include "context.h"
 #include "token.h"
+
+#include <stdatomic.h>
 
 typedef struct ThreadJobObject {
     PyObject_HEAD

@@ -6,8 +6,8 @@
 #ifndef TC_NET_SOCKADDR_H
 #define TC_NET_SOCKADDR_H
 
-#include "../base/sock.h"
 #include "../glue/compat.h"
+#include "../base/sock.h"
 
 typedef struct tc_sockaddr {
     union {
