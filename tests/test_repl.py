@@ -435,3 +435,11 @@ def test_ctrl_c_between_two_statements(after, monkeypatch):
     steps = [["prompt", 1], ["prompt", 2]]
     steps[after].append("\nKeyboardInterrupt\n")
     assert record[1:-2] == [*steps[0], *steps[1], "prompt"]
+
+
+def test_where_nobody_can_type_for_the_user(monkeypatch, capsys) -> None:
+    termios = pytest.importorskip("termios")
+    # OpenBSD has none.
+    monkeypatch.delattr(termios, "TIOCSTI")
+    _repl.terminal_newline()
+    assert capsys.readouterr().out.startswith("\nPress enter! Newline injection failed")

@@ -44,15 +44,16 @@ def terminal_newline() -> None:
     """Press Enter in the user's place, so that ``input()`` returns.
 
     Nothing else ends a read of the terminal in another thread. Where the
-    system forbids to type for others (Linux: ``dev.tty.legacy_tiocsti``), or
-    the input is no terminal, the user is asked to do it.
+    system forbids to type for others (Linux: ``dev.tty.legacy_tiocsti``) or
+    has no such thing (OpenBSD), or the input is no terminal, the user is asked
+    to do it.
     """
     import fcntl
     import termios
 
     try:
         fcntl.ioctl(sys.stdin, termios.TIOCSTI, b"\n")
-    except (OSError, ValueError) as exc:
+    except (AttributeError, OSError, ValueError) as exc:
         print(f"\nPress enter! Newline injection failed: {exc}", end="", flush=True)
 
 
