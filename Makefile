@@ -5,6 +5,7 @@
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
 #   make test-c     the C tests, which need no Python
 #   make test-windows   ours and upstream's on Windows' Python under wine (ARGS="test_socket")
+#   make cross-compile   compile for other systems (ARGS="x86_64-freebsd")
 #   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
@@ -23,7 +24,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
 .PHONY: demo build test test-c test-native test-upstream test-windows types \
-	lint clean test-ecosystem test-suites bench instructions
+	cross-compile lint clean test-ecosystem test-suites bench instructions
 
 demo:
 	rm -rf build/demo
@@ -55,6 +56,13 @@ test-windows: $(BIN)/python
 	$(PIP) install 'setuptools>=77'
 	$(BIN)/python tools/windows/run.py $(ARGS)
 
+# In an environment of its own: the compiler is a large package.
+cross-compile:
+	$(PYTHON) -m venv build/cross/venv
+	build/cross/venv/bin/python -m pip --disable-pip-version-check -q install \
+		-r tools/requirements-cross.txt
+	build/cross/venv/bin/python tools/cross_compile.py $(ARGS)
+
 # For the version of PYTHON. Needs valgrind.
 instructions: build
 	$(PIP) install -r tests/requirements.txt
@@ -85,6 +93,7 @@ lint: $(BIN)/python
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/python tools/check_c.py
+	$(BIN)/python tools/check_platforms.py
 	$(BIN)/python tools/check_sizes.py
 
 clean:

@@ -28,7 +28,7 @@ def write(root: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, "check_platforms"])
 def test_the_tree_is_in_order(script: str) -> None:
     result = subprocess.run(
         [sys.executable, TOOLS / f"{script}.py", ROOT], capture_output=True, text=True
@@ -173,6 +173,60 @@ def test_size_limits(tmp_path: Path) -> None:
     errors, remarks = load("check_sizes").check(tmp_path)
     assert [line.split(":")[0] for line in errors] == ["tests/longer.py"]
     assert [line.split(":")[0] for line in remarks] == ["trio_c/long.py"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("csrc/base/sock.c", "#ifdef _WIN32\n#endif\n", None),
+        ("csrc/net/socket.c", "/* __linux__ */\n#if TC_SOCK_HAVE_UNIX\n#endif\n", None),
+        ("csrc/net/socket.c", "\n#ifdef __linux__\n#endif\n", ":2: __linux__"),
+        (
+            "csrc/net/socket.h",
+            "#if A && \\\n defined(__NetBSD__)\n#endif\n",
+            ":1: __NetB",
+        ),
+        ("csrc/kernel/run.c", "#if 0\n# elif defined _WIN64\n#endif\n", ":2: _WIN64"),
+        ("trio_c/_path.py", "class Path:\n    a = os.name\n", None),
+        ("trio_c/_path.py", "a = os.name\n", ":1: os.name"),
+        (
+            "trio_c/_a.py",
+            "def f():\n    return _sys.platform\n",
+            ":2: sys.platform",
+        ),
+        (
+            "trio_c/_a.py",
+            "async def f():\n  platform.system()\n",
+            ":2: platform.sy",
+        ),
+        ("trio_c/_a.py", "hasattr(_select, 'kqueue')\n", ":1: hasattr(select"),
+        ("trio_c/_a.py", "if TYPE_CHECKING:\n    sys.platform\n", None),
+        (
+            "trio_c/_a.py",
+            "if TYPE_CHECKING:\n    1\nelse:\n    os.name\n",
+            ":4: os.name",
+        ),
+        ("trio_c/_a.py", "sys.version, self.platform, BACKEND\n", None),
+    ],
+)
+def test_platforms(file: str, text: str, complaint: str | None, tmp_path: Path) -> None:
+    write(tmp_path, file, text)
+    problems = load("check_platforms").check(tmp_path)
+    if complaint is None:
+        assert problems == []
+    else:
+        [problem] = problems
+        assert problem.startswith(f"{file}{complaint}")
+
+
+@pytest.mark.parametrize("exceptions", ["FILES", "PLACES"])
+def test_each_exception_of_platforms_is_needed(exceptions: str) -> None:
+    script = load("check_platforms")
+    known = getattr(script, exceptions)
+    for key in [*known]:
+        reason = known.pop(key)
+        assert script.check(ROOT), key
+        known[key] = reason
 
 
 def test_the_map_names_every_file() -> None:

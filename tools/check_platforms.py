@@ -56,6 +56,7 @@ PLACES = {
     ("_highlevel_open_tcp_listeners.py", "_listen_on"): "what SO_REUSEADDR means",
     ("_path.py", "Path.__new__"): "paths are of the system's kind",
     ("_path.py", "Path"): "what pathlib has there",
+    ("_repl.py", "TrioInteractiveConsole"): "what ends the read of a terminal",
     ("_repl.py", "run_repl"): "only shown",
     ("_socket.py", ""): "what the standard library has there; Linux' options",
     ("_socket.py", "_SocketType"): "what the standard library has there",

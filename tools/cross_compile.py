@@ -60,7 +60,8 @@ TARGETS = {
     "aarch64-macos": Target("darwin", (*ZIG, "aarch64-macos")),
     "x86_64-macos": Target("darwin", (*ZIG, "x86_64-macos")),
     "x86_64-freebsd": Target("freebsd15", (*ZIG, "x86_64-freebsd")),
-    "x86_64-netbsd": Target("netbsd10", (*ZIG, "x86_64-netbsd")),
+    # The headers are those of NetBSD 11, and mean its kevent().
+    "x86_64-netbsd": Target("netbsd11", (*ZIG, "x86_64-netbsd.11.0")),
     "x86_64-openbsd": Target("openbsd7", (*ZIG, "x86_64-openbsd")),
     "x86_64-windows": Target("win32", (*ZIG, "x86_64-windows.win8-gnu")),
     "x86_64-windows-gcc": Target("win32", MINGW),
