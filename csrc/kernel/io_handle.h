@@ -13,10 +13,14 @@
  *   - A short read is believed for TCP only, with no flag that changes what a
  *     receive does, and only until something was reported that ends a read
  *     early without emptying the socket (end of file, urgent data, errors) or
- *     an option was set that does.
+ *     an option was set that does. So never where the poller keeps quiet about
+ *     urgent data (no TC_POLL_CAP_PRI).
  *   - `writable` is cleared by "would block" and by a partial send.
  *   - Registering looks at what is ready, so what came before is not lost;
  *     the memory is valid whether registered or not.
+ *
+ * That the kernels keep their side of it: docs/platforms.md for kqueue, the
+ * facts in poll/epoll.c for Linux.
  *
  * The registration belongs to one run's poller, one number and one
  * generation of it; every other run registers anew. It must be dropped before
