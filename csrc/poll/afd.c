@@ -87,16 +87,6 @@ tc_afd_error(DWORD code)
 
 /* ---- devices ---- */
 
-void
-tc_afd_init(tc_afd *afd, HANDLE port, ULONG_PTR key)
-{
-    afd->port = port;
-    afd->key = key;
-    afd->in_flight = 0;
-    tc_list_init(&afd->vacant);
-    tc_list_init(&afd->full);
-}
-
 static void
 afd_device_free(tc_afd_device *device)
 {
@@ -170,6 +160,19 @@ afd_device_get(tc_afd *afd, tc_afd_device **out)
     tc_list_append(&afd->vacant, &device->link);
     *out = device;
     return 0;
+}
+
+int
+tc_afd_open(tc_afd *afd, HANDLE port, ULONG_PTR key)
+{
+    tc_afd_device *device;
+
+    afd->port = port;
+    afd->key = key;
+    afd->in_flight = 0;
+    tc_list_init(&afd->vacant);
+    tc_list_init(&afd->full);
+    return afd_device_get(afd, &device);
 }
 
 /* One operation more (+1) or less (-1) on the device. */

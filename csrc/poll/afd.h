@@ -50,7 +50,9 @@ typedef struct tc_afd_op {
     tc_afd_device *device;      /* borrowed; it stays while in flight */
 } tc_afd_op;
 
-void tc_afd_init(tc_afd *afd, HANDLE port, ULONG_PTR key);
+/* Opens a first device, so that a system without them is noticed here.  0 or
+ * -errno. */
+int tc_afd_open(tc_afd *afd, HANDLE port, ULONG_PTR key);
 
 /* When nothing is in flight any more. */
 void tc_afd_close(tc_afd *afd);

@@ -170,10 +170,15 @@ iocp_open(tc_poll **out)
         err = tc_afd_error(GetLastError());
         goto error_winsock;
     }
-    tc_afd_init(&self->afd, self->port, IOCP_KEY_AFD);
+    err = tc_afd_open(&self->afd, self->port, IOCP_KEY_AFD);
+    if (err < 0) {
+        goto error_port;
+    }
     *out = &self->base;
     return 0;
 
+error_port:
+    (void)CloseHandle(self->port);
 error_winsock:
     (void)WSACleanup();
 error_buckets:
@@ -350,6 +355,16 @@ iocp_timeout_ms(int64_t timeout_ns)
                           : (DWORD)((timeout_ns + 999999) / 1000000);
 }
 
+/* How many packets may be taken from the port: each may become a report, or
+ * something to keep. */
+static int
+iocp_room(const iocp_poll *self, int left)
+{
+    int room = IOCP_BATCH - self->kept_count;
+
+    return room < left ? room : left;
+}
+
 static int
 iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
 {
@@ -364,23 +379,15 @@ iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
     }
     if (self->kept_count > 0) {
         events[filled++] = (tc_poll_event){TC_POLL_RAW, 0};
-        timeout_ns = left_ns = 0;
+        left_ns = 0;
     }
-    /* Nothing is taken from the port that there is no room for. */
-    room = IOCP_BATCH - self->kept_count;
-    if (room > cap - filled) {
-        room = cap - filled;
-    }
-    if (room == 0) {
-        return filled;
-    }
-    if (timeout_ns > 0) {
-        if (timeout_ns > TC_POLL_TIMEOUT_MAX) {
+    if (left_ns > 0) {
+        if (left_ns > TC_POLL_TIMEOUT_MAX) {
             left_ns = TC_POLL_TIMEOUT_MAX;
         }
         deadline = tc_clock_monotonic() + (double)left_ns * 1e-9;
     }
-    for (;;) {
+    while ((room = iocp_room(self, cap - filled)) > 0) {
         OVERLAPPED_ENTRY entries[IOCP_BATCH];
         ULONG count = 0;
 
@@ -390,19 +397,27 @@ iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
             DWORD code = GetLastError();
 
             if (code != WAIT_TIMEOUT) {
-                return tc_afd_error(code);
+                return filled > 0 ? filled : tc_afd_error(code);
             }
             count = 0;
         }
         filled += iocp_collect(self, entries, (int)count, events + filled);
-        /* Packets that mean nothing may hide others behind them. */
-        if (filled > 0 || (count == 0 && left_ns == 0)) {
-            return filled;
+        if (filled > 0) {
+            if ((int)count < room) {
+                break;          /* the port is empty */
+            }
+            left_ns = 0;
         }
-        if (timeout_ns > 0) {
+        else if (count == 0 && left_ns == 0) {
+            break;
+        }
+        else if (left_ns > 0) {
+            /* Too early, or for packets that meant nothing; those may hide
+             * others behind them. */
             left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
         }
     }
+    return filled;
 }
 
 static void
