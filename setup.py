@@ -4,10 +4,14 @@ Environment variables that change the build (docs/building.md):
 
 * ``TRIO_C_DEBUG=1``: assertions and live-object counters;
 * ``TRIO_C_SANITIZE=address,undefined``: with those sanitizers;
-* ``TRIO_C_WERROR=1``: compiler warnings are errors.
+* ``TRIO_C_WERROR=1``: compiler warnings are errors;
+* ``TRIO_C_BACKEND=kqueue``: on Linux, with the kqueue backend, for testing it.
+
+The backend is otherwise the system's best, which csrc/poll/poll.h knows.
 """
 
 import os
+import select
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,14 +22,24 @@ from setuptools.command.build_py import build_py
 
 DROPIN = "trio_c_dropin.pth"
 
+# A kqueue for systems that have none: C files, and <sys/event.h>.
+TEST_KQUEUE = Path("csrc/tests/kqueue")
+
+
+def with_test_kqueue():
+    """Is the kqueue backend wanted where there is no kqueue?"""
+    chosen = os.environ.get("TRIO_C_BACKEND", "")
+    if chosen not in ("", "kqueue"):
+        sys.exit(f"TRIO_C_BACKEND: '{chosen}' cannot be chosen")
+    return chosen == "kqueue" and not hasattr(select, "kqueue")
+
 
 def sources():
     """Every C file but the tests'. (A poller that the platform lacks is empty.)"""
-    return sorted(
-        path.as_posix()
-        for path in Path("csrc").rglob("*.c")
-        if "tests" not in path.parts
-    )
+    files = [path for path in Path("csrc").rglob("*.c") if "tests" not in path.parts]
+    if with_test_kqueue():
+        files += TEST_KQUEUE.glob("*.c")
+    return sorted(path.as_posix() for path in files)
 
 
 def switched_on(name):
@@ -50,6 +64,9 @@ def flags():
     if sys.platform != "win32":
         compile_args += ["-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden"]
         link_args.append("-pthread")
+    if with_test_kqueue():
+        compile_args += ["-DTC_POLL_HAVE_EPOLL=0", "-DTC_POLL_HAVE_KQUEUE=1"]
+        compile_args.append(f"-I{TEST_KQUEUE}")
     if switched_on("TRIO_C_WERROR"):
         compile_args.append("-Werror")
     if switched_on("TRIO_C_DEBUG"):

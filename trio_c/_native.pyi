@@ -9,6 +9,7 @@ wherever trio_c is, since outcome needs it.
 
 import contextvars
 import inspect
+import select
 import sys
 import types
 from collections import OrderedDict, deque
@@ -40,7 +41,7 @@ from typing_extensions import Buffer, TypeVar
 
 from ._abc import Clock, Instrument, ReceiveChannel, SendChannel
 from ._core._asyncgens import AsyncGenerators
-from ._core._io_epoll import EpollIOManager
+from ._core._io_manager import IOManager
 from ._core._local import _NoValue
 from ._core._task_status import TaskStatus
 from ._core._traps import Abort, RaiseCancelT
@@ -143,14 +144,25 @@ class RunStatistics(_Described):
     tasks_living: int
     tasks_runnable: int
     seconds_to_next_deadline: float
-    io_statistics: _EpollStatistics
+    io_statistics: _IOStatistics
     run_sync_soon_queue_size: int
 
-@frozen(eq=False)
-class _EpollStatistics(_Described):
-    tasks_waiting_read: int
-    tasks_waiting_write: int
-    backend: Literal["epoll", "poll"]
+if sys.platform != "win32" and sys.platform != "linux":
+    @frozen(eq=False)
+    class _KqueueStatistics(_Described):
+        tasks_waiting: int
+        monitors: int
+        backend: Literal["kqueue", "poll"]
+
+    _IOStatistics: TypeAlias = _KqueueStatistics
+else:
+    @frozen(eq=False)
+    class _EpollStatistics(_Described):
+        tasks_waiting_read: int
+        tasks_waiting_write: int
+        backend: Literal["epoll", "poll"]
+
+    _IOStatistics: TypeAlias = _EpollStatistics
 
 @final
 class SystemClock(Clock):
@@ -179,7 +191,7 @@ class Runner:
     @property
     def tasks(self) -> set[Task]: ...
     @property
-    def io_manager(self) -> EpollIOManager: ...
+    def io_manager(self) -> IOManager: ...
     @property
     def trio_token(self) -> TrioToken | None: ...
     @property
@@ -863,15 +875,27 @@ async def wait_readable(fd: int | _HasFileNo) -> None: ...
 async def wait_writable(fd: int | _HasFileNo) -> None: ...
 def notify_closing(fd: int | _HasFileNo) -> None: ...
 
-# For _core/_io_epoll.py.
+# The backend that runs have unless they are told otherwise.
+BACKEND: Final[Literal["epoll", "kqueue", "poll"]]
+
+# For _core/_io_manager.py and the modules of the backends.
 def io_get_events(runner: Runner, timeout: float, /) -> list[tuple[int, int]]: ...
 def io_process_events(runner: Runner, /) -> None: ...
 def io_force_wakeup(runner: Runner, /) -> None: ...
-def io_statistics(runner: Runner, /) -> _EpollStatistics: ...
+def io_statistics(runner: Runner, /) -> _IOStatistics: ...
 def io_wait_readable(fd: int | _HasFileNo, /) -> Awaitable[None]: ...
 def io_wait_writable(fd: int | _HasFileNo, /) -> Awaitable[None]: ...
 def io_notify_closing(fd: int | _HasFileNo, /) -> None: ...
 def io_override(name: str, function: object = ..., /) -> None: ...
+
+if sys.platform != "win32" and sys.platform != "linux":
+    def io_current_kqueue(runner: Runner, /) -> select.kqueue: ...
+    def io_add_receiver(
+        runner: Runner, ident: int, filter: int, receiver: object, /
+    ) -> None: ...
+    def io_remove_receiver(
+        runner: Runner, ident: int, filter: int, receiver: object, /
+    ) -> None: ...
 
 # What is native in the class of all sockets, in streams and in listeners.
 class SocketBase:

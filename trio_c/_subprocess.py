@@ -15,7 +15,7 @@ from io import FileIO
 import trio_c as trio
 
 from ._highlevel_generic import StapledStream
-from ._native import enable_ki_protection
+from ._native import BACKEND, enable_ki_protection
 from ._subprocess_platform import (
     create_pipe_from_child_output,
     create_pipe_to_child_stdin,
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
 
-# Without a pidfd, a thread waits for each child.
-can_try_pidfd_open: bool = pidfd_open is not None
+# Without a pidfd, wait_child_exiting() does it. A kqueue needs none.
+can_try_pidfd_open: bool = pidfd_open is not None and BACKEND != "kqueue"
 
 # What makes subprocess.Popen translate text or buffer. All of them are
 # accepted as long as they ask for nothing.

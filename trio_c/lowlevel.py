@@ -8,6 +8,7 @@ from ._core._abort import Abort
 from ._core._guest import start_guest_run
 from ._core._traps import RaiseCancelT
 from ._native import (
+    BACKEND,
     ParkingLot,
     ParkingLotStatistics,
     RunStatistics,
@@ -93,5 +94,21 @@ __all__ = [
     "wait_writable",
 ]
 
+TYPE_CHECKING = bool(0)  # jedi would believe a plain False
+if TYPE_CHECKING:
+    # What type checkers know of the backend.
+    import sys
+
+    if sys.platform != "win32" and sys.platform != "linux":
+        from ._core._io_kqueue import (
+            current_kqueue as current_kqueue,
+            monitor_kevent as monitor_kevent,
+            wait_kevent as wait_kevent,
+        )
+elif BACKEND == "kqueue":
+    from ._core._io_kqueue import current_kqueue, monitor_kevent, wait_kevent
+
+    __all__ += ["current_kqueue", "monitor_kevent", "wait_kevent"]
+
 fixup_module_metadata(__name__, globals())
-del fixup_module_metadata
+del BACKEND, TYPE_CHECKING, fixup_module_metadata

@@ -12,7 +12,8 @@
  *   first use gives it one of its own (tc_io_usable).
  *
  * Entries: io_table.c. Edge-triggered sockets: io_handle.c. The public
- * functions: io_api.c.
+ * functions: io_api.c. What one backend has and the others have not:
+ * io_extra.h.
  */
 #include "io.h"
 
@@ -23,6 +24,7 @@
 #include "../base/clock.h"
 #include "../base/fork.h"
 #include "../glue/errors.h"
+#include "io_extra.h"
 #include "io_table.h"
 #include "runner.h"
 #include "trap.h"
@@ -113,6 +115,9 @@ tc_io_close(tc_io *io)
         entry->armed = entry->known = 0;
         tc_io_entry_count(io, entry);
     }
+    if (TC_IO_HAVE_EXTRA) {
+        tc_io_extra.close(io);
+    }
 }
 
 void
@@ -125,10 +130,29 @@ tc_io_free(tc_io *io)
     for (Py_ssize_t i = 0; i < io->n_pages; i++) {
         PyMem_Free(io->pages[i]);
     }
+    if (TC_IO_HAVE_EXTRA) {
+        tc_io_extra.free(io);
+    }
     PyMem_Free(io->pages);
     PyMem_Free(io->scratch);
     free(io->events);
     PyMem_Free(io);
+}
+
+int
+tc_io_traverse(tc_io *io, visitproc visit, void *arg)
+{
+    return TC_IO_HAVE_EXTRA && io != NULL
+               ? tc_io_extra.traverse(io, visit, arg)
+               : 0;
+}
+
+void
+tc_io_clear(tc_io *io)
+{
+    if (TC_IO_HAVE_EXTRA && io != NULL) {
+        tc_io_extra.clear(io);
+    }
 }
 
 /* We are a forked child: the kernel's side of the poller is the parent's. */
@@ -137,6 +161,9 @@ io_reopen(tc_io *io)
 {
     io->ops->close(io->poll);
     io->n_events = 0;
+    if (TC_IO_HAVE_EXTRA) {
+        tc_io_extra.forked(io);
+    }
     if (io_open(io) < 0) {
         return -1;
     }
@@ -219,7 +246,7 @@ io_time_left(double deadline)
     return left > 0.0 ? left : 0.0;
 }
 
-/* Has somebody replaced EpollIOManager.get_events? */
+/* Has somebody replaced the manager's get_events? */
 static int
 io_is_overridden(tc_state *st)
 {
@@ -255,6 +282,9 @@ tc_io_wait_here(tc_io *io, double timeout)
 {
     if (tc_io_usable(io) < 0) {
         return -1;
+    }
+    if (TC_IO_HAVE_EXTRA) {
+        tc_io_extra.waiting(io);
     }
     double deadline = 0.0;
     if (timeout > 0.0) {
@@ -389,6 +419,9 @@ tc_io_entry_fail(tc_io *io, tc_io_entry *entry, int err,
 int
 tc_io_notify_closing(tc_io *io, int fd)
 {
+    if (TC_IO_HAVE_EXTRA && tc_io_extra.closing(io, fd) < 0) {
+        return -1;
+    }
     tc_io_entry *entry = tc_io_entry_find(io, fd);
     if (entry == NULL) {
         return 0;
@@ -465,7 +498,7 @@ io_process_event(tc_io *io, const tc_poll_event *event)
 int
 tc_io_process(tc_io *io)
 {
-    int r = 0;
+    int r = TC_IO_HAVE_EXTRA ? tc_io_extra.process(io) : 0;
     for (int i = 0; r == 0 && i < io->n_events; i++) {
         tc_poll_event event = io->events[i];
         r = io_process_event(io, &event);

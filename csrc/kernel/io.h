@@ -44,6 +44,9 @@ void tc_io_wake(tc_io *io);
 PyObject *tc_io_statistics(tc_io *io);
 /* The Python view of it: runner.io_manager. New reference. */
 PyObject *tc_io_manager(RunnerObject *runner);
+/* What the garbage collector has to know of. */
+int tc_io_traverse(tc_io *io, visitproc visit, void *arg);
+void tc_io_clear(tc_io *io);
 
 /* Wait parts for native operations: link self as the reader (write=0) or
    writer of fd. 0; -1 with BusyResourceError, ValueError or OSError. Then

@@ -1,11 +1,11 @@
 /* io_api.c - wait_readable, wait_writable, notify_closing; what Python sees
  * of a run's I/O.
  *
- * trio_c._core._io_epoll.EpollIOManager is a view on the functions here. When
- * somebody replaces a method of that class, its metaclass tells us
- * (io_override), and the replacement is asked instead: st->io_overrides maps
- * names to callables and is NULL while it would be empty, so that nobody pays
- * for it otherwise.
+ * The run's manager (trio_c._core._io_epoll.EpollIOManager, or that of another
+ * backend) is a view on the functions here. When somebody replaces a method
+ * of its class, the metaclass tells us (io_override), and the replacement is
+ * asked instead: st->io_overrides maps names to callables and is NULL while it
+ * would be empty, so that nobody pays for it otherwise.
  */
 #include "io.h"
 
@@ -13,6 +13,7 @@
 #include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
+#include "io_extra.h"
 #include "io_table.h"
 #include "runner.h"
 #include "trap.h"
@@ -124,17 +125,17 @@ io_new_wait(tc_state *st, const tc_op *op, PyObject *fd)
 PyObject *
 tc_io_manager(RunnerObject *runner)
 {
-    PyObject *module = PyImport_ImportModule("trio_c._core._io_epoll");
+    PyObject *module = PyImport_ImportModule(tc_io_extra.module);
     if (module == NULL) {
         return NULL;
     }
-    PyObject *manager = PyObject_CallMethod(module, "EpollIOManager", "O",
+    PyObject *manager = PyObject_CallMethod(module, tc_io_extra.manager, "O",
                                             (PyObject *)runner);
     Py_DECREF(module);
     return manager;
 }
 
-/* What somebody put in place of a method of EpollIOManager; borrowed, NULL
+/* What somebody put in place of a method of the manager; borrowed, NULL
    without exception if nobody did. */
 static PyObject *
 io_override_of(tc_state *st, const char *name)
@@ -259,9 +260,8 @@ io_module_state(PyObject *module)
     return (tc_state *)PyModule_GetState(module);
 }
 
-/* The io of a Runner given as argument; NULL with exception. */
-static tc_io *
-io_from_argument(tc_state *st, PyObject *arg)
+tc_io *
+tc_io_from_argument(tc_state *st, PyObject *arg)
 {
     if (!Py_IS_TYPE(arg, st->RunnerType)) {
         PyErr_SetString(PyExc_TypeError, "expected a Runner");
@@ -286,7 +286,7 @@ io_get_events(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "Od:get_events", &runner, &timeout)) {
         return NULL;
     }
-    tc_io *io = io_from_argument(io_module_state(module), runner);
+    tc_io *io = tc_io_from_argument(io_module_state(module), runner);
     if (io == NULL || tc_io_wait_here(io, timeout) < 0) {
         return NULL;
     }
@@ -308,7 +308,7 @@ io_get_events(PyObject *module, PyObject *args)
 static PyObject *
 io_process_events(PyObject *module, PyObject *arg)
 {
-    tc_io *io = io_from_argument(io_module_state(module), arg);
+    tc_io *io = tc_io_from_argument(io_module_state(module), arg);
     if (io == NULL || tc_io_process(io) < 0) {
         return NULL;
     }
@@ -319,7 +319,7 @@ io_process_events(PyObject *module, PyObject *arg)
 static PyObject *
 io_force_wakeup(PyObject *module, PyObject *arg)
 {
-    tc_io *io = io_from_argument(io_module_state(module), arg);
+    tc_io *io = tc_io_from_argument(io_module_state(module), arg);
     if (io == NULL) {
         return NULL;
     }
@@ -331,7 +331,7 @@ io_force_wakeup(PyObject *module, PyObject *arg)
 static PyObject *
 io_get_statistics(PyObject *module, PyObject *arg)
 {
-    tc_io *io = io_from_argument(io_module_state(module), arg);
+    tc_io *io = tc_io_from_argument(io_module_state(module), arg);
     return io == NULL ? NULL : tc_io_statistics(io);
 }
 
@@ -403,11 +403,8 @@ static PyMethodDef io_methods[] = {
 PyObject *
 tc_io_statistics(tc_io *io)
 {
-    PyObject *values[] = {
-        PyLong_FromSsize_t(io->n_waiting[0]),
-        PyLong_FromSsize_t(io->n_waiting[1]),
-        PyUnicode_FromString(io->ops->name),
-    };
+    PyObject *values[TC_STATISTICS_MAX] = {NULL};
+    tc_io_extra.count(io, values);
     return tc_statistics_new(io->st->IOStatisticsType, values);
 }
 
@@ -433,19 +430,21 @@ io_statistics_by_identity(PyTypeObject *type)
 int
 tc_io_register(tc_state *st)
 {
-    static const char *const fields[] = {
-        "tasks_waiting_read", "tasks_waiting_write", "backend", NULL,
-    };
-    if (tc_statistics_add_type(st, &st->IOStatisticsType, "_EpollStatistics",
-                               "trio_c._core._io_epoll",
-                               "How many tasks wait for descriptors, and the\n"
-                               "name of the poller.",
-                               fields)
+    if (tc_statistics_add_type(st, &st->IOStatisticsType,
+                               tc_io_extra.statistics, tc_io_extra.module,
+                               "How many tasks wait for what, and the name\n"
+                               "of the poller.",
+                               tc_io_extra.fields)
             < 0
         || io_statistics_by_identity(st->IOStatisticsType) < 0) {
         return -1;
     }
-    if (PyModule_AddFunctions(st->module, io_methods) < 0) {
+    if (PyModule_AddFunctions(st->module, io_methods) < 0
+        || (TC_IO_HAVE_EXTRA
+            && PyModule_AddFunctions(st->module, tc_io_extra.functions) < 0)
+        || PyModule_AddStringConstant(st->module, "BACKEND",
+                                      tc_poll_default_ops()->name)
+               < 0) {
         return -1;
     }
     return tc_function_add_to_module(st, io_functions);

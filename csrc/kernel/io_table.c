@@ -7,6 +7,7 @@
 #include "../base/fork.h"
 #include "../base/sock.h"
 #include "../glue/errors.h"
+#include "io_extra.h"
 #include "runner.h"
 #include "task.h"
 #include "trap.h"
@@ -141,9 +142,15 @@ tc_io_entry_occupy(tc_io *io, tc_io_entry *entry, int write,
                    AwaitableObject *self)
 {
     tc_io_slot *slot = &entry->slots[write];
-    if (tc_io_slot_is_waited(slot)) {
-        PyErr_SetString(io->st->exc_BusyResourceError,
-                        "another task is already reading / writing this fd");
+    int busy = tc_io_slot_is_waited(slot);
+    if (TC_IO_HAVE_EXTRA && !busy) {
+        busy = tc_io_extra.is_taken(io, entry->fd, write);
+    }
+    if (busy) {
+        if (busy > 0) {
+            PyErr_SetString(io->st->exc_BusyResourceError,
+                            tc_io_extra.busy_text);
+        }
         return -1;
     }
     tc_list_append(&slot->waiter, &self->link);

@@ -59,6 +59,7 @@ struct tc_io {
     tc_lookout lookout;      /* for threads that work for the run */
     char *scratch;           /* owned */
     size_t scratch_size;
+    void *extra;             /* owned or NULL: see io_extra.h */
 };
 
 static inline int

@@ -259,7 +259,7 @@ runner_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->main_value);
     Py_VISIT(self->main_error);
     Py_VISIT(self->dict);
-    return 0;
+    return tc_io_traverse(self->io, visit, arg);
 }
 
 static int
@@ -280,6 +280,7 @@ runner_clear(PyObject *op)
     Py_CLEAR(self->main_value);
     Py_CLEAR(self->main_error);
     Py_CLEAR(self->dict);
+    tc_io_clear(self->io);
     return 0;
 }
 

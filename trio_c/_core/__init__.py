@@ -7,6 +7,8 @@ of the core is not worth being native.
 
 TYPE_CHECKING = bool(0)  # jedi would believe a plain False
 if TYPE_CHECKING:
+    import sys
+
     from .._native import (
         TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
         BrokenResourceError as BrokenResourceError,
@@ -66,8 +68,23 @@ if TYPE_CHECKING:
     from ._mock_clock import MockClock as MockClock
     from ._run import TaskStatus as TaskStatus
     from ._traps import RaiseCancelT as RaiseCancelT
+
+    if sys.platform != "win32" and sys.platform != "linux":
+        from ._io_kqueue import (
+            current_kqueue as current_kqueue,
+            monitor_kevent as monitor_kevent,
+            wait_kevent as wait_kevent,
+        )
 else:
     from .._lazy import attach
+    from .._native import BACKEND
+
+    # What one backend has and the others have not.
+    _extra = {
+        "kqueue": {
+            "trio_c._core._io_kqueue": "current_kqueue monitor_kevent wait_kevent"
+        }
+    }
 
     # Which module each name comes from: the same again.
     __getattr__, __dir__, __all__ = attach(
@@ -96,7 +113,8 @@ else:
             "trio_c._core._mock_clock": "MockClock",
             "trio_c._core._run": "TaskStatus",
             "trio_c._core._traps": "RaiseCancelT",
+            **_extra.get(BACKEND, {}),
         },
     )
-    del attach
+    del BACKEND, _extra, attach
 del TYPE_CHECKING

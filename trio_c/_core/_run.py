@@ -7,6 +7,7 @@ import types
 
 from .. import _native
 from .._native import (
+    BACKEND,
     GLOBAL_RUN_CONTEXT,
     MISNESTING_ADVICE,
     NONSTRICT_EXCEPTIONGROUP_NOTE,
@@ -43,7 +44,6 @@ from .._native import (
     wait_readable,
     wait_writable,
 )
-from ._io_epoll import EpollIOManager as TheIOManager
 
 # Upstream prunes stale heap entries beyond this many. There are none here:
 # deadlines are removed exactly. The number is for tests that provoke pruning.
@@ -63,6 +63,18 @@ def _hypothesis_plugin_setup() -> None:
 
 
 TYPE_CHECKING = bool(0)  # jedi would believe a plain False
+if TYPE_CHECKING:
+    from ._io_manager import IOManager as TheIOManager
+elif BACKEND == "kqueue":
+    from ._io_kqueue import (
+        KqueueIOManager as TheIOManager,
+        current_kqueue,
+        monitor_kevent,
+        wait_kevent,
+    )
+else:
+    from ._io_epoll import EpollIOManager as TheIOManager
+
 if TYPE_CHECKING:
     from ._guest import start_guest_run as start_guest_run
     from ._task_status import TaskStatus as TaskStatus

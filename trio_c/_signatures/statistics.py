@@ -16,6 +16,7 @@ __all__ = [
     "RunStatistics",
     "UnboundedQueueStatistics",
     "_EpollStatistics",
+    "_KqueueStatistics",
 ]
 
 
@@ -80,4 +81,10 @@ class RunStatistics:
 class _EpollStatistics:
     def __init__(
         self, tasks_waiting_read: int, tasks_waiting_write: int, backend: str = "epoll"
+    ) -> None: ...
+
+
+class _KqueueStatistics:
+    def __init__(
+        self, tasks_waiting: int, monitors: int, backend: str = "kqueue"
     ) -> None: ...

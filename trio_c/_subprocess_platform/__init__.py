@@ -12,8 +12,13 @@ from __future__ import annotations
 
 import os
 
+from .._native import BACKEND
 from .._unix_pipes import FdStream
-from .waitid import wait_child_exiting as wait_child_exiting
+
+if BACKEND == "kqueue":
+    from .kqueue import wait_child_exiting as wait_child_exiting
+else:
+    from .waitid import wait_child_exiting as wait_child_exiting
 
 
 def create_pipe_to_child_stdin() -> tuple[FdStream, int]:

@@ -57,11 +57,14 @@ struct kevent {
 #define NOTE_USECONDS 0x00000004u
 #define NOTE_NSECONDS 0x00000008u
 
+/* Python's tests call them from outside. */
+#pragma GCC visibility push(default)
 int kqueue(void);
 int kqueue1(int flags);         /* O_CLOEXEC or 0 */
 int kevent(int kq, const struct kevent *changes, int nchanges,
            struct kevent *events, int nevents,
            const struct timespec *timeout);
+#pragma GCC visibility pop
 
 /* The errno of changing what a closed descriptor had, in kqueues made from
  * now on: EBADF (the default) or ENOENT; both are found in the wild.  With the
