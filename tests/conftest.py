@@ -9,7 +9,9 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import select
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,16 @@ import trio_c
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+# Built with a kqueue where the system has none: then `select` needs one too, here
+# and in all the processes that tests start.
+if trio_c._native.BACKEND == "kqueue" and not hasattr(select, "kqueue"):
+    _glue = Path(__file__).with_name("kqueue")
+    sys.path.append(str(_glue))
+    importlib.import_module("select_glue")
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(_glue), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 
 # {type: how many are alive}; debug builds only.
 _live_objects = getattr(trio_c._native, "live_objects", None)

@@ -12,6 +12,7 @@ import os
 import _instructions
 import pytest
 from _instructions import OPERATIONS, Cost
+from _sockets import POLLER
 
 import trio_c
 
@@ -34,7 +35,7 @@ def limits() -> _instructions.Limits:
 
 @pytest.fixture(scope="module")
 def costs(limits: _instructions.Limits) -> dict[str, Cost]:
-    if os.environ.get("TRIO_C_POLL", "epoll") != "epoll":
+    if POLLER != "epoll":
         pytest.skip("these are the counts of epoll")
     if "asan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("the sanitizers take instructions of their own")

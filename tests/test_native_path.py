@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from _counts import BEGIN, END, OPERATIONS, ROUNDS, SOURCE, Operation, perform
+from _sockets import POLLER
 
 import trio_c
 
@@ -258,7 +259,7 @@ def read_trace(path: Path) -> dict[int, Section]:
 @pytest.fixture(scope="module")
 def strace(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """The command line to put before a program's, and where the trace goes."""
-    if os.environ.get("TRIO_C_POLL", "epoll") != "epoll":
+    if POLLER != "epoll":
         pytest.skip("these are the counts of epoll")
     if "asan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("the sanitizers make system calls of their own")

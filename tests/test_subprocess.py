@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 from _processes import run_code
+from _sockets import POLLER
 
 import trio_c
 from trio_c import _subprocess, run_process
+from trio_c._native import BACKEND
 from trio_c._subprocess_platform import waitid
 from trio_c.lowlevel import open_process
 from trio_c.testing import trio_test, wait_all_tasks_blocked
@@ -300,6 +302,7 @@ async def test_what_may_take_long_is_not_done_in_the_loop(option, monkeypatch):
     assert where == [True, False]
 
 
+@pytest.mark.skipif(BACKEND == "kqueue", reason="a kqueue needs no pidfd")
 def test_pidfd_where_the_interpreter_has_none():
     output = run_code(
         """if True:
@@ -326,6 +329,7 @@ def test_pidfd_where_the_interpreter_has_none():
     assert output == "True\n0 None 1\nTrue\n"
 
 
+@pytest.mark.skipif(POLLER == "kqueue", reason="a kqueue needs no thread")
 @trio_test
 async def test_one_thread_for_a_process_without_a_pidfd(no_pidfd, monkeypatch):
     calls = []

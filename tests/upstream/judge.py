@@ -8,7 +8,6 @@ other way round: an entry whose test passes is itself a failure.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import tomllib
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ class Entry:
 
     `test` is a test id, or ``FILE::*`` for all tests of a file.  An entry
     with `pythons` counts on those Python versions only, one with a `poller`
-    only where TRIO_C_POLL chooses that one.
+    only where runs wait with that one.
     """
 
     section: str
@@ -72,8 +71,10 @@ class Verdict:
     passed: int = 0
 
 
-def read_entries(path: Path, python: str | None = None) -> list[Entry]:
-    """Read the list of exceptions that count on Python version *python*."""
+def read_entries(
+    path: Path, python: str | None = None, poller: str = ""
+) -> list[Entry]:
+    """Read the exceptions that count on Python version *python*, with *poller*."""
     with path.open("rb") as file:
         try:
             document = tomllib.load(file)
@@ -91,7 +92,6 @@ def read_entries(path: Path, python: str | None = None) -> list[Entry]:
             raise ListError(f"{path}: listed twice: {entry.test}")
         seen.add(entry.test)
     python = python or current_python()
-    poller = os.environ.get("TRIO_C_POLL", "")
     return [
         entry
         for entry in entries

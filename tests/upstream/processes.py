@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 INSIDE = HERE / "inside"
+# For a package built with a kqueue where the system has none.
+KQUEUE_GLUE = HERE.parent / "kqueue"
 TRIO = "trio==0.34.0"
 PATTERNS = ("_core/_tests/test_*.py", "_tests/test_*.py", "_tests/tools/test_*.py")
 
@@ -54,15 +57,17 @@ class FileRun:
 class Setup:
     """How to run test files; the same for all files of a run.
 
-    `target` is the name of the package under test, None for real Trio, and
-    `package` the directory it was imported from.  `timeout` is for how many
-    seconds a file may go without finishing a test.  `python` runs the tests.
+    `target` is the name of the package under test, None for real Trio,
+    `package` the directory it was imported from, and `backend` what its runs
+    wait with by default.  `timeout` is for how many seconds a file may go
+    without finishing a test.  `python` runs the tests.
     """
 
     wheel: Path
     logs: Path
     target: str | None = None
     package: Path | None = None
+    backend: str = ""
     timeout: float = 120
     keyword: str | None = None
     python: str = sys.executable
@@ -107,7 +112,16 @@ def test_files(wheel: Path) -> list[str]:
 
 def find_package(target: str) -> Path:
     """Import *target* in a fresh interpreter and return its directory."""
-    code = f"import {target}; print({target}.__file__)"
+    return Path(_ask(f"import {target}; print({target}.__file__)", target)).parent
+
+
+def find_backend(target: str) -> str:
+    """Return what the runs of *target* wait with by default."""
+    return _ask(f"import {target}; print({target}._native.BACKEND)", target)
+
+
+def _ask(code: str, target: str) -> str:
+    """Run *code* in a fresh interpreter and return the line that it prints."""
     with tempfile.TemporaryDirectory() as scratch:
         child = subprocess.run(
             [sys.executable, "-c", code],
@@ -122,7 +136,7 @@ def find_package(target: str) -> Path:
             f"{sys.executable} cannot import {target} (see above); install it,"
             " or put the directory it was built in on PYTHONPATH",
         )
-    return Path(child.stdout.strip().splitlines()[-1]).parent
+    return child.stdout.strip().splitlines()[-1]
 
 
 def run_file(file: str, setup: Setup) -> FileRun:
@@ -212,6 +226,8 @@ def _spawn(
         if not link.exists() and setup.package is not None:
             link.symlink_to(setup.package)
         path.append(named)
+    if setup.backend == "kqueue" and not hasattr(select, "kqueue"):
+        path.append(KQUEUE_GLUE)
     environment = _base_environment(path)
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     environment["UPSTREAM_REPORT"] = str(report)

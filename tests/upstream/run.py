@@ -149,13 +149,14 @@ def find_baseline(options: argparse.Namespace) -> Path:
 def report(
     runs: list[processes.FileRun],
     options: argparse.Namespace,
+    poller: str,
 ) -> int:
     """Print the table and what is wrong; return the exit status."""
     complete = not options.files and options.keyword is None
     baseline = judge.read_baseline(find_baseline(options))
     entries = []
     if options.against == "trio_c":
-        entries = judge.read_entries(HERE / "exceptions.toml")
+        entries = judge.read_entries(HERE / "exceptions.toml", poller=poller)
     verdict = judge.judge(
         runs,
         baseline,
@@ -198,16 +199,20 @@ def main(arguments: list[str] | None = None) -> int:
         processes.fetch_wheel(wheel)
         files = choose(processes.test_files(wheel), options.files)
         target = package = None
+        backend = ""
         if options.against != "trio":
             target = options.against
             package = processes.find_package(target)
-        judge.read_entries(HERE / "exceptions.toml")
+            backend = processes.find_backend(target)
+        poller = os.environ.get("TRIO_C_POLL") or backend
+        judge.read_entries(HERE / "exceptions.toml", poller=poller)
         warn_about_versions()
         setup = processes.Setup(
             wheel=wheel,
             logs=wheel.parent / f"logs-{options.against}-{wheel.name}",
             target=target,
             package=package,
+            backend=backend,
             timeout=options.timeout,
             keyword=options.keyword,
         )
@@ -219,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
             problems = [f"{run.file}: {text}" for run in runs for text in run.problems]
             print("\n".join(["recorded", *problems]))
             return 1 if problems else 0
-        return report(runs, options)
+        return report(runs, options, poller)
     except (processes.SetupError, judge.ListError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -6,6 +6,11 @@ Nothing of that package is imported here.
 """
 
 import os
+from contextlib import suppress
+
+with suppress(ImportError):
+    # On the path where it is needed, see processes.py.
+    import select_glue  # noqa: F401
 
 if "UPSTREAM_TARGET" in os.environ:
     import upstream_shadow

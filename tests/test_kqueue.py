@@ -1,0 +1,699 @@
+"""What there is with a kqueue only: current_kqueue, wait_kevent, monitor_kevent,
+and child processes waited for through it.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import inspect
+import os
+import select
+import socket as stdlib
+import sys
+import threading
+
+import pytest
+from _processes import run_code
+from _sockets import POLLER, in_run, prime, tcp_pair
+
+import trio_c as trio
+import trio_c.testing
+from trio_c._native import BACKEND
+from trio_c.lowlevel import Abort
+from trio_c.testing import wait_all_tasks_blocked
+
+NAMES = ["current_kqueue", "monitor_kevent", "wait_kevent"]
+OUTSIDE = "^must be called from async context$"
+BUSY = "^attempt to register multiple listeners for same ident/filter pair$"
+
+with_kqueue = pytest.mark.skipif(POLLER != "kqueue", reason="runs have no kqueue")
+queue_is_deprecated = pytest.mark.filterwarnings(
+    "ignore:.*UnboundedQueue:trio_c.TrioDeprecationWarning"
+)
+
+if POLLER == "kqueue":
+    from select import (
+        KQ_EV_ADD,
+        KQ_EV_CLEAR,
+        KQ_EV_DELETE,
+        KQ_EV_ONESHOT,
+        KQ_FILTER_PROC,
+        KQ_FILTER_READ,
+        KQ_FILTER_TIMER,
+        KQ_FILTER_USER,
+        KQ_FILTER_WRITE,
+        KQ_NOTE_EXIT,
+        kevent,
+    )
+
+    from trio_c.lowlevel import current_kqueue, monitor_kevent, wait_kevent
+
+    # NOTE_TRIGGER; `select` does not have the numbers of EVFILT_USER.
+    TRIGGER = 0x01000000
+
+
+def change(ident, filter, flags, fflags=0, data=0, udata=0):
+    current_kqueue().control([kevent(ident, filter, flags, fflags, data, udata)], 0)
+
+
+def once(ident, filter, **more):
+    change(ident, filter, KQ_EV_ADD | KQ_EV_ONESHOT, **more)
+
+
+def trigger(ident, kqueue=None):
+    kqueue = kqueue or current_kqueue()
+    kqueue.control([kevent(ident, KQ_FILTER_USER, 0, TRIGGER)], 0)
+
+
+def gone(ident, filter):
+    """Is nothing registered there?"""
+    try:
+        change(ident, filter, KQ_EV_DELETE)
+    except OSError as exc:
+        assert exc.errno in (errno.ENOENT, errno.EBADF)
+        return True
+    return False
+
+
+def deletes(ident, filter):
+    """An abort function that does what it has to."""
+
+    def abort(raise_cancel):
+        change(ident, filter, KQ_EV_DELETE)
+        return Abort.SUCCEEDED
+
+    return abort
+
+
+def leave(raise_cancel):
+    """For waits that are not cancelled, unless the test fails."""
+    return Abort.SUCCEEDED
+
+
+def counts():
+    statistics = trio.lowlevel.current_statistics().io_statistics
+    assert statistics.backend == "kqueue"
+    return statistics.tasks_waiting, statistics.monitors
+
+
+async def settled_counts():
+    await wait_all_tasks_blocked()
+    return counts()
+
+
+# --- the names
+
+
+def test_names_are_there_with_a_kqueue_only():
+    private = [trio._core, trio._core._run]
+    for namespace in [trio.lowlevel, *private]:
+        for name in NAMES:
+            assert hasattr(namespace, name) == (BACKEND == "kqueue")
+    for namespace in [trio.lowlevel, trio._core]:
+        found = [name for name in namespace.__all__ if name in NAMES]
+        assert sorted(found) == (NAMES if BACKEND == "kqueue" else [])
+    manager = "KqueueIOManager" if BACKEND == "kqueue" else "EpollIOManager"
+    assert trio._core._run.TheIOManager.__name__ == manager
+
+
+@pytest.mark.skipif(BACKEND != "kqueue", reason="they are there with a kqueue only")
+def test_functions():
+    for name in NAMES:
+        function = getattr(trio.lowlevel, name)
+        assert function.__module__ == "trio_c.lowlevel"
+        assert function.__name__ == function.__qualname__ == name
+        assert function.__doc__
+        assert function is getattr(trio._core, name)
+        parameters = [*inspect.signature(function).parameters]
+        assert parameters == ["ident", "filter", "abort_func"][: len(parameters)]
+        assert inspect.iscoroutinefunction(function) == (name == "wait_kevent")
+        with pytest.raises(RuntimeError, match=OUTSIDE):
+            result = function(*range(len(parameters)))
+            result.send(None)
+
+
+@pytest.mark.skipif(BACKEND != "kqueue", reason="they are there with a kqueue only")
+def test_told_to_use_poll(monkeypatch):
+    monkeypatch.setenv("TRIO_C_POLL", "poll")
+
+    async def main():
+        with pytest.raises(RuntimeError, match="^this run has no kqueue: .*'poll'$"):
+            trio.lowlevel.current_kqueue()
+        statistics = trio.lowlevel.current_statistics().io_statistics
+        assert (statistics.backend, statistics.monitors) == ("poll", 0)
+        with trio.fail_after(30):
+            await trio.run_process(["true"])
+
+    trio.run(main)
+
+
+# --- the kqueue
+
+
+@with_kqueue
+def test_current_kqueue():
+    async def main():
+        kqueue = current_kqueue()
+        assert type(kqueue) is select.kqueue
+        assert kqueue is current_kqueue()
+        assert not kqueue.closed
+        assert not os.get_inheritable(kqueue.fileno())
+        # It is the one that the run waits with.
+        await trio.sleep(0)
+        once(7, KQ_FILTER_USER)
+        trigger(7)
+        assert (await wait_kevent(7, KQ_FILTER_USER, leave)).ident == 7
+        return kqueue
+
+    first = trio.run(main)
+    assert first.closed
+    second = trio.run(main)
+    assert second.closed and second is not first
+
+
+@with_kqueue
+def test_a_descriptor_for_each_run():
+    def descriptors():
+        return os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
+
+    async def main():
+        current_kqueue()
+
+    trio.run(main)  # what is only once
+    before = len(descriptors())
+    for function in (main, trio.lowlevel.checkpoint):
+        for _ in range(3):
+            trio.run(function)
+    assert len(descriptors()) == before
+
+
+@with_kqueue
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@in_run
+async def test_forked_child_has_another():
+    kqueue = current_kqueue()
+    number = kqueue.fileno()
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            assert current_kqueue() is not kqueue
+            once(7, KQ_FILTER_USER)
+            trigger(7)
+            await wait_kevent(7, KQ_FILTER_USER, leave)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert current_kqueue() is kqueue
+    assert kqueue.fileno() == number
+    assert gone(7, KQ_FILTER_USER)
+
+
+# --- wait_kevent
+
+
+@with_kqueue
+@in_run
+async def test_the_event():
+    read, write = os.pipe()
+    once(read, KQ_FILTER_READ, udata=(1 << 63) + 5)
+    os.write(write, b"abc")
+    event = await wait_kevent(read, KQ_FILTER_READ, leave)
+    assert type(event) is kevent
+    assert (event.ident, event.filter, event.data) == (read, KQ_FILTER_READ, 3)
+    assert event.udata == (1 << 63) + 5
+    assert event.flags & KQ_EV_ONESHOT
+    assert gone(read, KQ_FILTER_READ)
+    os.close(read)
+    os.close(write)
+
+
+@with_kqueue
+@in_run
+async def test_waiting_is_waiting():
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def waiter():
+            once(1 << 40, KQ_FILTER_USER)
+            event = await wait_kevent(1 << 40, KQ_FILTER_USER, leave)
+            assert event.ident == 1 << 40
+            seen.append("event")
+
+        seen = []
+        before = counts()
+        assert await settled_counts() == (before[0] + 2, 0)
+        assert not seen
+        # From another thread, while the run sleeps.
+        kqueue = current_kqueue()
+        thread = threading.Timer(0.05, trigger, (1 << 40, kqueue))
+        thread.start()
+    thread.join()
+    assert seen
+
+
+@with_kqueue
+@in_run
+async def test_timer():
+    start = trio.current_time()
+    once(1, KQ_FILTER_TIMER, data=20)
+    event = await wait_kevent(1, KQ_FILTER_TIMER, leave)
+    assert event.filter == KQ_FILTER_TIMER
+    assert trio.current_time() - start >= 0.019
+
+
+@with_kqueue
+@in_run
+async def test_many_events():
+    got = []
+
+    async def waiter(number):
+        once(number, KQ_FILTER_USER)
+        event = await wait_kevent(number, KQ_FILTER_USER, leave)
+        got.append(event.ident)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(300):
+            nursery.start_soon(waiter, number)
+        await wait_all_tasks_blocked()
+        for number in range(300):
+            trigger(number)
+    assert sorted(got) == [*range(300)]
+
+
+@with_kqueue
+@in_run
+async def test_cancelled():
+    calls = []
+
+    def abort(raise_cancel):
+        calls.append(raise_cancel)
+        change(3, KQ_FILTER_USER, KQ_EV_DELETE)
+        return Abort.SUCCEEDED
+
+    for _ in range(2):  # the second finds the pair free
+        once(3, KQ_FILTER_USER)
+        with trio.move_on_after(0.01) as scope:
+            await wait_kevent(3, KQ_FILTER_USER, abort)
+        assert scope.cancelled_caught
+    assert len(calls) == 2
+    with pytest.raises(trio.Cancelled):
+        calls[0]()
+    assert gone(3, KQ_FILTER_USER)
+    # In a scope that is cancelled already, it is the abort function's turn, too.
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        once(3, KQ_FILTER_USER)
+        await wait_kevent(3, KQ_FILTER_USER, abort)
+    assert scope.cancelled_caught
+    assert len(calls) == 3
+
+
+@with_kqueue
+@in_run
+async def test_not_cancelled_after_all():
+    def never(raise_cancel):
+        return Abort.FAILED
+
+    once(3, KQ_FILTER_USER)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def later():
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+                    with pytest.raises(trio.BusyResourceError, match=BUSY):
+                        await wait_kevent(3, KQ_FILTER_USER, leave)
+                    trigger(3)
+
+            event = await wait_kevent(3, KQ_FILTER_USER, never)
+            assert event.ident == 3
+            event = None
+    assert not scope.cancelled_caught
+
+
+@with_kqueue
+@pytest.mark.parametrize("how", ["close", "throw"])
+@in_run
+async def test_left_by_force(how):
+    class Driver:
+        def __await__(self):
+            yield coroutine.__await__().send(None)
+
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def sleeper():
+            await Driver()
+
+        once(3, KQ_FILTER_USER)
+        coroutine = wait_kevent(3, KQ_FILTER_USER, lambda _: Abort.SUCCEEDED)
+        await wait_all_tasks_blocked()
+        tasks, _ = counts()
+        if how == "close":
+            coroutine.close()
+        else:
+            with pytest.raises(KeyError):
+                coroutine.throw(KeyError("x"))
+        assert counts() == (tasks - 1, 0)
+        change(3, KQ_FILTER_USER, KQ_EV_DELETE)
+        nursery.cancel_scope.cancel()
+
+
+@with_kqueue
+@in_run
+async def test_wrong_arguments():
+    for ident, filter in [("x", -1), (None, -1), (1, "x"), (1.5, -1)]:
+        with pytest.raises(TypeError):
+            await wait_kevent(ident, filter, leave)
+    for ident in (-1, 1 << 64):
+        with pytest.raises(OverflowError):
+            await wait_kevent(ident, KQ_FILTER_USER, leave)
+    await wait_all_tasks_blocked()
+    assert counts() == (1, 0)
+
+
+# --- one receiver for each pair
+
+
+@with_kqueue
+@queue_is_deprecated
+@in_run
+async def test_busy():
+    once(3, KQ_FILTER_USER)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_kevent, 3, KQ_FILTER_USER, deletes(3, KQ_FILTER_USER))
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError, match=BUSY):
+            await wait_kevent(3, KQ_FILTER_USER, leave)
+        with pytest.raises(trio.BusyResourceError, match=BUSY):
+            with monitor_kevent(3, KQ_FILTER_USER):
+                pass
+        with monitor_kevent(4, KQ_FILTER_USER), monitor_kevent(3, KQ_FILTER_TIMER):
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                with monitor_kevent(4, KQ_FILTER_USER):
+                    pass
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                await wait_kevent(3, KQ_FILTER_TIMER, leave)
+            assert await settled_counts() == (2, 2)
+        assert await settled_counts() == (2, 0)
+        nursery.cancel_scope.cancel()
+    assert await settled_counts() == (1, 0)
+
+
+@with_kqueue
+@queue_is_deprecated
+@in_run
+async def test_busy_with_readiness():
+    left, right = stdlib.socketpair()
+    with left, right:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.wait_readable, left)
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                await wait_kevent(left.fileno(), KQ_FILTER_READ, leave)
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                with monitor_kevent(left.fileno(), KQ_FILTER_READ):
+                    pass
+            # The other direction is free.
+            once(left.fileno(), KQ_FILTER_WRITE)
+            await wait_kevent(left.fileno(), KQ_FILTER_WRITE, leave)
+            nursery.cancel_scope.cancel()
+        # So is this one, afterwards.
+        with monitor_kevent(left.fileno(), KQ_FILTER_READ):
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                await trio.lowlevel.wait_readable(left)
+            await trio.lowlevel.wait_writable(left)
+        right.send(b"x")
+        await trio.lowlevel.wait_readable(left)
+
+
+@with_kqueue
+@in_run
+async def test_busy_with_a_socket_that_stays_registered():
+    peer, sock = await tcp_pair()
+    with peer, sock:
+        await prime(peer, sock)
+        with pytest.raises(trio.BusyResourceError, match=BUSY):
+            await wait_kevent(sock.fileno(), KQ_FILTER_READ, leave)
+        number = sock.fileno()
+        sock.close()
+        # The number is free again.
+        os.dup2(peer.fileno(), number, inheritable=False)
+        once(number, KQ_FILTER_WRITE)
+        await wait_kevent(number, KQ_FILTER_WRITE, leave)
+        os.close(number)
+
+
+# --- monitor_kevent
+
+
+@with_kqueue
+@queue_is_deprecated
+@in_run
+async def test_monitor():
+    with monitor_kevent(3, KQ_FILTER_USER) as queue:
+        assert type(queue) is trio.lowlevel.UnboundedQueue
+        change(3, KQ_FILTER_USER, KQ_EV_ADD | KQ_EV_CLEAR)
+        for _ in range(3):
+            trigger(3)
+            batch = await queue.get_batch()
+            assert [(event.ident, event.filter) for event in batch] == [
+                (3, KQ_FILTER_USER)
+            ]
+        change(3, KQ_FILTER_USER, KQ_EV_DELETE)
+        # A one-shot event does not end the monitoring.
+        for _ in range(2):
+            once(3, KQ_FILTER_USER)
+            trigger(3)
+            assert len(await queue.get_batch()) == 1
+    with pytest.raises(KeyError):
+        with monitor_kevent(3, KQ_FILTER_USER):
+            raise KeyError
+    assert counts() == (1, 0)
+
+
+@with_kqueue
+def test_monitor_says_that_its_queue_is_deprecated():
+    async def main():
+        manager = monitor_kevent(3, KQ_FILTER_USER)
+        with pytest.warns(trio.TrioDeprecationWarning, match="UnboundedQueue"):
+            manager.__enter__()
+        manager.__exit__(None, None, None)
+
+    trio.run(main)
+
+
+# --- closing
+
+
+@with_kqueue
+@queue_is_deprecated
+@in_run
+async def test_notify_closing():
+    left, right = stdlib.socketpair()
+    number = left.fileno()
+    errors = []
+
+    async def waiter(filter):
+        if filter == KQ_FILTER_READ:
+            once(number, filter)
+        with pytest.raises(
+            trio.ClosedResourceError, match="^another task closed this fd$"
+        ) as info:
+            await wait_kevent(number, filter, deletes(number, filter))
+        errors.append(info.value)
+
+    with left, right:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter, KQ_FILTER_READ)
+            nursery.start_soon(waiter, KQ_FILTER_WRITE)  # not even registered
+            once(number, KQ_FILTER_USER)
+            with monitor_kevent(number, KQ_FILTER_USER):  # no descriptor
+                await wait_all_tasks_blocked()
+                trio.lowlevel.notify_closing(left)
+                assert counts() == (1, 1)
+            change(number, KQ_FILTER_USER, KQ_EV_DELETE)
+        assert len({id(error) for error in errors}) == 2
+        assert gone(number, KQ_FILTER_READ)
+
+
+@with_kqueue
+@queue_is_deprecated
+@in_run
+async def test_notify_closing_what_is_monitored():
+    left, right = stdlib.socketpair()
+    with left, right:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.wait_readable, left)
+            with monitor_kevent(left.fileno(), KQ_FILTER_WRITE):
+                before = await settled_counts()
+                with pytest.raises(
+                    NotImplementedError,
+                    match="^can't close an fd that monitor_kevent is using$",
+                ):
+                    trio.lowlevel.notify_closing(left)
+                assert counts() == before  # nobody was told
+            nursery.cancel_scope.cancel()
+
+
+# --- events that nobody waits for
+
+
+@with_kqueue
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_event_for_nobody():
+    async def main():
+        once(77, KQ_FILTER_USER)
+        trigger(77)
+        await trio.sleep(1)
+
+    with pytest.raises(trio.TrioInternalError) as info:
+        trio.run(main)
+    assert repr(info.value.__cause__) == f"KeyError((77, {KQ_FILTER_USER}))"
+    gc.collect()
+
+
+@with_kqueue
+@in_run
+async def test_event_on_its_way_to_somebody_who_left():
+    # As in guest mode, where the host's callbacks run between the two.
+    manager = trio.lowlevel.current_task()._runner.io_manager
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def waiter():
+            once(3, KQ_FILTER_USER)
+            await wait_kevent(3, KQ_FILTER_USER, lambda _: Abort.SUCCEEDED)
+
+        await wait_all_tasks_blocked()
+        trigger(3)
+        assert manager.get_events(10)
+        nursery.cancel_scope.cancel()
+        manager.process_events([])
+    assert gone(3, KQ_FILTER_USER)
+
+
+@with_kqueue
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_waiters_of_an_abandoned_run_are_let_go():
+    async def main():
+        @trio.lowlevel.spawn_system_task
+        async def waiter():
+            once(3, KQ_FILTER_USER)
+            await wait_kevent(3, KQ_FILTER_USER, leave)
+
+        await wait_all_tasks_blocked()
+        trio.lowlevel.current_task()._schedule_points = "no number"
+        await trio.lowlevel.checkpoint()
+
+    with pytest.raises(trio.TrioInternalError):
+        trio.run(main)
+    gc.collect()
+
+
+# --- child processes
+
+
+@with_kqueue
+@in_run
+async def test_processes_are_waited_for_through_it(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a thread is to be used")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(trio.run_process, ["cat"])
+        assert process._pidfd is None
+        before = await settled_counts()
+        async with trio.open_nursery() as inner:
+            inner.start_soon(process.wait)
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match=BUSY):
+                await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
+            inner.cancel_scope.cancel()
+        assert counts() == before
+        process.kill()
+        with pytest.raises(trio.TooSlowError):
+            raise trio.TooSlowError
+        nursery.cancel_scope.cancel()
+    assert process.returncode == -9
+    assert gone(process.pid, KQ_FILTER_PROC)
+
+
+@with_kqueue
+@in_run
+async def test_waiting_for_a_process_again():
+    process = await trio.lowlevel.open_process(["sleep", "1000"])
+    for _ in range(3):
+        with trio.move_on_after(0.01) as scope:
+            await process.wait()
+        assert scope.cancelled_caught
+        assert gone(process.pid, KQ_FILTER_PROC)
+    process.kill()
+    assert await process.wait() == -9
+
+
+@with_kqueue
+@in_run
+async def test_process_that_has_exited():
+    process = await trio.lowlevel.open_process(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert await process.wait() == 0
+    # Reaped by somebody else.
+    process = await trio.lowlevel.open_process(["true"])
+    os.waitpid(process.pid, 0)
+    assert await process.wait() == 0
+
+
+@with_kqueue
+@in_run
+async def test_process_that_is_reaped_meanwhile():
+    process = await trio.lowlevel.open_process(["sleep", "1000"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.wait)
+        await wait_all_tasks_blocked()
+        process.kill()
+        while process.returncode is None:
+            pass
+    assert process.returncode == -9
+
+
+@with_kqueue
+@in_run
+async def test_the_event_of_a_process():
+    process = await trio.lowlevel.open_process(["true"])
+    with trio.CancelScope(shield=True):
+        try:
+            once(process.pid, KQ_FILTER_PROC, fflags=KQ_NOTE_EXIT)
+        except ProcessLookupError:
+            pass
+        else:
+            event = await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
+            assert event.fflags & KQ_NOTE_EXIT
+    assert await process.wait() == 0
+
+
+@with_kqueue
+def test_processes_in_a_program_of_its_own():
+    output = run_code(
+        """if True:
+        import threading
+        import trio_c
+
+        async def main():
+            process = await trio_c.run_process(["sh", "-c", "echo hello; exit 3"],
+                capture_stdout=True, check=False)
+            print(process, threading.active_count())
+
+        trio_c.run(main)
+        """
+    )
+    assert output == (
+        "CompletedProcess(args=['sh', '-c', 'echo hello; exit 3'], returncode=3,"
+        " stdout=b'hello\\n') 1\n"
+    )
