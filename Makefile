@@ -3,6 +3,7 @@
 #
 #   make demo       build in a fresh environment, run the echo demo
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
+#   make test-kqueue   the tests on Linux, with the kqueue backend
 #   make test-c     the C tests, which need no Python
 #   make test-windows   ours and upstream's on Windows' Python under wine (ARGS="test_socket")
 #   make cross-compile   compile for other systems (ARGS="x86_64-freebsd")
@@ -23,8 +24,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-.PHONY: demo build test test-c test-native test-upstream test-windows types \
-	cross-compile lint clean test-ecosystem test-suites bench instructions
+.PHONY: demo build test test-c test-kqueue test-native test-upstream \
+	test-windows types cross-compile lint clean test-ecosystem test-suites \
+	bench instructions
 
 demo:
 	rm -rf build/demo
@@ -47,6 +49,15 @@ test-upstream: build
 	$(PIP) install -r tests/upstream/requirements.txt
 	$(BIN)/pytest -q tests/upstream/test_runner.py
 	$(BIN)/python tests/upstream/run.py
+
+# What this installs is the same package, built otherwise: test_install.py, which
+# builds it again, would test nothing new.
+test-kqueue:
+	TRIO_C_BACKEND=kqueue $(MAKE) --no-print-directory build VENV=build/kqueue
+	build/kqueue/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/requirements.txt -r tests/upstream/requirements.txt
+	build/kqueue/bin/pytest --ignore=tests/test_install.py $(ARGS)
+	build/kqueue/bin/python tests/upstream/run.py
 
 test-c:
 	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests

@@ -120,7 +120,7 @@ struct MethodObject;
     X(str_idle_timeout)                                                     \
     X(str_acquire_on_behalf_of)                                             \
     X(str_release_on_behalf_of)                                             \
-    X(io_overrides)       /* replaced methods of the manager, or NULL */   \
+    X(io_overrides)       /* replaced methods of the manager, or NULL */    \
     X(socket_class)       /* _socket._SocketType once imported */           \
     X(socket_resolve)     /* its _resolve_address_nocp, as it was */        \
     X(stdlib_socket)      /* socket.socket */                               \
