@@ -147,7 +147,17 @@ class RunStatistics(_Described):
     io_statistics: _IOStatistics
     run_sync_soon_queue_size: int
 
-if sys.platform != "win32" and sys.platform != "linux":
+if sys.platform == "win32":
+    @frozen(eq=False)
+    class _WindowsStatistics(_Described):
+        tasks_waiting_read: int
+        tasks_waiting_write: int
+        tasks_waiting_overlapped: int
+        completion_key_monitors: int
+        backend: Literal["windows"]
+
+    _IOStatistics: TypeAlias = _WindowsStatistics
+elif sys.platform != "linux":
     @frozen(eq=False)
     class _KqueueStatistics(_Described):
         tasks_waiting: int
@@ -871,12 +881,18 @@ class MemoryReceiveChannel(ReceiveChannel[_Received_co], _Described):
 # Descriptors and sockets
 ################################################################
 
-async def wait_readable(fd: int | _HasFileNo) -> None: ...
-async def wait_writable(fd: int | _HasFileNo) -> None: ...
-def notify_closing(fd: int | _HasFileNo) -> None: ...
+if sys.platform == "win32":
+    async def wait_readable(sock: int | _HasFileNo) -> None: ...
+    async def wait_writable(sock: int | _HasFileNo) -> None: ...
+    def notify_closing(handle: int | _HasFileNo) -> None: ...
+
+else:
+    async def wait_readable(fd: int | _HasFileNo) -> None: ...
+    async def wait_writable(fd: int | _HasFileNo) -> None: ...
+    def notify_closing(fd: int | _HasFileNo) -> None: ...
 
 # The backend that runs have unless they are told otherwise.
-BACKEND: Final[Literal["epoll", "kqueue", "poll"]]
+BACKEND: Final[Literal["epoll", "iocp", "kqueue", "poll"]]
 
 # For _core/_io_manager.py and the modules of the backends.
 def io_get_events(runner: Runner, timeout: float, /) -> list[tuple[int, int]]: ...
@@ -888,7 +904,29 @@ def io_wait_writable(fd: int | _HasFileNo, /) -> Awaitable[None]: ...
 def io_notify_closing(fd: int | _HasFileNo, /) -> None: ...
 def io_override(name: str, function: object = ..., /) -> None: ...
 
-if sys.platform != "win32" and sys.platform != "linux":
+if sys.platform == "win32":
+    _CData: TypeAlias = Any  # a pointer of cffi
+
+    @frozen
+    class CompletionKeyEventInfo(_Described):
+        lpOverlapped: _CData | int
+        dwNumberOfBytesTransferred: int
+
+    def current_iocp() -> int: ...
+    def register_with_iocp(handle: int | _CData) -> None: ...
+    async def wait_overlapped(
+        handle_: int | _CData, lpOverlapped: _CData | int
+    ) -> object: ...
+    async def readinto_overlapped(
+        handle: int | _CData, buffer: Buffer, file_offset: int = 0
+    ) -> int: ...
+    async def write_overlapped(
+        handle: int | _CData, data: Buffer, file_offset: int = 0
+    ) -> int: ...
+    def io_monitor_key(runner: Runner, queue: UnboundedQueue[object], /) -> int: ...
+    def io_unmonitor_key(runner: Runner, key: int, /) -> None: ...
+
+elif sys.platform != "linux":
     def io_current_kqueue(runner: Runner, /) -> select.kqueue: ...
     def io_add_receiver(
         runner: Runner, ident: int, filter: int, receiver: object, /

@@ -47,7 +47,6 @@ from ._native import (
     wait_writable,
 )
 from ._subprocess import open_process
-from ._unix_pipes import FdStream
 from ._util import fixup_module_metadata
 
 __all__ = [
@@ -99,16 +98,55 @@ if TYPE_CHECKING:
     # What type checkers know of the backend.
     import sys
 
+    if sys.platform == "win32":
+        from ._core._io_windows import (
+            monitor_completion_key as monitor_completion_key,
+        )
+        from ._native import (
+            current_iocp as current_iocp,
+            readinto_overlapped as readinto_overlapped,
+            register_with_iocp as register_with_iocp,
+            wait_overlapped as wait_overlapped,
+            write_overlapped as write_overlapped,
+        )
+        from ._wait_for_object import WaitForSingleObject as WaitForSingleObject
+    else:
+        from ._unix_pipes import FdStream as FdStream
+
     if sys.platform != "win32" and sys.platform != "linux":
         from ._core._io_kqueue import (
             current_kqueue as current_kqueue,
             monitor_kevent as monitor_kevent,
             wait_kevent as wait_kevent,
         )
-elif BACKEND == "kqueue":
-    from ._core._io_kqueue import current_kqueue, monitor_kevent, wait_kevent
+elif BACKEND == "iocp":
+    from ._core._io_windows import monitor_completion_key
+    from ._native import (
+        current_iocp,
+        readinto_overlapped,
+        register_with_iocp,
+        wait_overlapped,
+        write_overlapped,
+    )
+    from ._wait_for_object import WaitForSingleObject
 
-    __all__ += ["current_kqueue", "monitor_kevent", "wait_kevent"]
+    __all__.remove("FdStream")
+    __all__ += [
+        "WaitForSingleObject",
+        "current_iocp",
+        "monitor_completion_key",
+        "readinto_overlapped",
+        "register_with_iocp",
+        "wait_overlapped",
+        "write_overlapped",
+    ]
+else:
+    from ._unix_pipes import FdStream
+
+    if BACKEND == "kqueue":
+        from ._core._io_kqueue import current_kqueue, monitor_kevent, wait_kevent
+
+        __all__ += ["current_kqueue", "monitor_kevent", "wait_kevent"]
 
 fixup_module_metadata(__name__, globals())
 del BACKEND, TYPE_CHECKING, fixup_module_metadata

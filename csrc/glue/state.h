@@ -30,6 +30,7 @@ struct MethodObject;
     X(ConditionStatisticsType)                                              \
     X(MemoryChannelStatisticsType)                                          \
     X(IOStatisticsType)                                                     \
+    X(CompletionInfoType)  /* with a completion port only */                \
     X(TaskType)                                                             \
     X(RunStatisticsType)                                                    \
     X(RunnerType)                                                           \

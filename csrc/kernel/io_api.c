@@ -62,6 +62,15 @@ tc_io_fileno(tc_state *st, PyObject *obj, int *fd)
 
 /* --- waiting -------------------------------------------------------- */
 
+/* What the argument is called, which is Trio's choice. */
+#if TC_POLL_HAVE_IOCP
+#define WAITED_NAME "sock"
+#define CLOSING_NAME "handle"
+#else
+#define WAITED_NAME "fd"
+#define CLOSING_NAME "fd"
+#endif
+
 static tc_step
 io_wait_for(AwaitableObject *self, int write)
 {
@@ -166,12 +175,12 @@ io_call_override(tc_state *st, PyObject *override, PyObject *fd)
 }
 
 static int
-io_parse_fd(const char *fname, PyObject *const *args, Py_ssize_t nargs,
-            PyObject *kwnames, PyObject **fd)
+io_parse_fd(const char *fname, const char *name, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames, PyObject **fd)
 {
     tc_params params = {
         .fname = fname,
-        .names = {"fd"},
+        .names = {name},
         .n_positional = 1,
         .n_required = 1,
     };
@@ -183,7 +192,7 @@ io_wait_function(tc_state *st, const tc_op *op, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *fd;
-    if (io_parse_fd(op->name, args, nargs, kwnames, &fd) < 0) {
+    if (io_parse_fd(op->name, WAITED_NAME, args, nargs, kwnames, &fd) < 0) {
         return NULL;
     }
     PyObject *override = io_override_of(st, op->name);
@@ -237,7 +246,8 @@ notify_closing_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
                     PyObject *kwnames)
 {
     PyObject *fd;
-    if (io_parse_fd("notify_closing", args, nargs, kwnames, &fd) < 0) {
+    if (io_parse_fd("notify_closing", CLOSING_NAME, args, nargs, kwnames, &fd)
+        < 0) {
         return NULL;
     }
     PyObject *override = io_override_of(func->st, "notify_closing");
@@ -441,7 +451,8 @@ tc_io_register(tc_state *st)
     }
     if (PyModule_AddFunctions(st->module, io_methods) < 0
         || (TC_IO_HAVE_EXTRA
-            && PyModule_AddFunctions(st->module, tc_io_extra.functions) < 0)
+            && (PyModule_AddFunctions(st->module, tc_io_extra.functions) < 0
+                || (tc_io_extra.add != NULL && tc_io_extra.add(st) < 0)))
         || PyModule_AddStringConstant(st->module, "BACKEND",
                                       tc_poll_default_ops()->name)
                < 0) {

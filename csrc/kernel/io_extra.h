@@ -1,10 +1,10 @@
 /* io_extra.h - what a run's I/O is besides readiness of descriptors, which
  * each backend has in a shape of its own; private to kernel/io*.c.
  *
- * A build has one tc_io_extra, that of its best backend: io_kqueue.c, or
- * io_epoll.c for epoll and poll, which have nothing besides. It stays in
- * charge when a run is told to use another backend (TRIO_C_POLL); then nothing
- * of what it offers works, and it says so.
+ * A build has one tc_io_extra, that of its best backend: io_kqueue.c,
+ * io_windows.c, or io_epoll.c for epoll and poll, which have nothing besides.
+ * It stays in charge when a run is told to use another backend (TRIO_C_POLL);
+ * then nothing of what it offers works, and it says so.
  */
 #ifndef TC_KERNEL_IO_EXTRA_H
 #define TC_KERNEL_IO_EXTRA_H
@@ -12,7 +12,7 @@
 #include "io_table.h"
 
 /* Constant, so that builds without extras pay nothing for asking. */
-#define TC_IO_HAVE_EXTRA TC_POLL_HAVE_KQUEUE
+#define TC_IO_HAVE_EXTRA (TC_POLL_HAVE_KQUEUE || TC_POLL_HAVE_IOCP)
 
 typedef struct tc_io_extra_def {
     /* The Python view of a run's I/O, and the class of its statistics, in the
@@ -28,8 +28,10 @@ typedef struct tc_io_extra_def {
 
     /* The rest exists with TC_IO_HAVE_EXTRA only. */
 
-    /* For the module: what Python's half is made from. */
+    /* For the module: what Python's half is made from; and what there is
+       besides, which may be NULL. 0, or -1 with exception. */
     PyMethodDef *functions;
+    int (*add)(tc_state *st);
     /* Does somebody wait for this direction of fd in another way? -1 with
        exception. */
     int (*is_taken)(tc_io *io, int fd, int write);

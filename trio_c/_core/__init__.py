@@ -69,7 +69,16 @@ if TYPE_CHECKING:
     from ._run import TaskStatus as TaskStatus
     from ._traps import RaiseCancelT as RaiseCancelT
 
-    if sys.platform != "win32" and sys.platform != "linux":
+    if sys.platform == "win32":
+        from .._native import (
+            current_iocp as current_iocp,
+            readinto_overlapped as readinto_overlapped,
+            register_with_iocp as register_with_iocp,
+            wait_overlapped as wait_overlapped,
+            write_overlapped as write_overlapped,
+        )
+        from ._io_windows import monitor_completion_key as monitor_completion_key
+    elif sys.platform != "linux":
         from ._io_kqueue import (
             current_kqueue as current_kqueue,
             monitor_kevent as monitor_kevent,
@@ -81,9 +90,9 @@ else:
 
     # What one backend has and the others have not.
     _extra = {
-        "kqueue": {
-            "trio_c._core._io_kqueue": "current_kqueue monitor_kevent wait_kevent"
-        }
+        "iocp": " current_iocp monitor_completion_key readinto_overlapped"
+        " register_with_iocp wait_overlapped write_overlapped",
+        "kqueue": " current_kqueue monitor_kevent wait_kevent",
     }
 
     # Which module each name comes from: the same again.
@@ -111,9 +120,8 @@ else:
             "trio_c._core._abort": "Abort",
             "trio_c._core._guest": "start_guest_run",
             "trio_c._core._mock_clock": "MockClock",
-            "trio_c._core._run": "TaskStatus",
+            "trio_c._core._run": "TaskStatus" + _extra.get(BACKEND, ""),
             "trio_c._core._traps": "RaiseCancelT",
-            **_extra.get(BACKEND, {}),
         },
     )
     del BACKEND, _extra, attach

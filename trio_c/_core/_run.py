@@ -72,6 +72,18 @@ elif BACKEND == "kqueue":
         monitor_kevent,
         wait_kevent,
     )
+elif BACKEND == "iocp":
+    from .._native import (
+        current_iocp,
+        readinto_overlapped,
+        register_with_iocp,
+        wait_overlapped,
+        write_overlapped,
+    )
+    from ._io_windows import (
+        WindowsIOManager as TheIOManager,
+        monitor_completion_key,
+    )
 else:
     from ._io_epoll import EpollIOManager as TheIOManager
 

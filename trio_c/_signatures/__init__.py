@@ -12,6 +12,7 @@ from .net import *
 from .statistics import *
 from .sync import *
 from .threads import *
+from .windows import *
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -66,6 +66,7 @@ else:
     Buffer: TypeAlias = bytes | bytearray | memoryview
 
 AddressFormat: TypeAlias = Any
+CData: TypeAlias = Any  # a pointer of cffi
 T = TypeVar("T")
 CallT = TypeVar("CallT", bound=Callable[..., Any])
 ReceiveType = TypeVar("ReceiveType")

@@ -14,9 +14,11 @@ __all__ = [
     "MemoryChannelStatistics",
     "ParkingLotStatistics",
     "RunStatistics",
+    "CompletionKeyEventInfo",
     "UnboundedQueueStatistics",
     "_EpollStatistics",
     "_KqueueStatistics",
+    "_WindowsStatistics",
 ]
 
 
@@ -87,4 +89,21 @@ class _EpollStatistics:
 class _KqueueStatistics:
     def __init__(
         self, tasks_waiting: int, monitors: int, backend: str = "kqueue"
+    ) -> None: ...
+
+
+class _WindowsStatistics:
+    def __init__(
+        self,
+        tasks_waiting_read: int,
+        tasks_waiting_write: int,
+        tasks_waiting_overlapped: int,
+        completion_key_monitors: int,
+        backend: str = "windows",
+    ) -> None: ...
+
+
+class CompletionKeyEventInfo:
+    def __init__(
+        self, lpOverlapped: object, dwNumberOfBytesTransferred: int
     ) -> None: ...
