@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ._abc import ReceiveStream, SendStream
     from ._core._run import TaskStatus
-    from ._unix_pipes import FdStream
+    from ._subprocess_platform import ClosableReceiveStream, ClosableSendStream
 
     StrOrBytesPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -212,16 +212,16 @@ class _Pipes:
     """The pipes to a child that is being started."""
 
     def __init__(self) -> None:
-        self._ours: list[FdStream] = []
+        self._ours: list[ClosableSendStream | ClosableReceiveStream] = []
         self._theirs: list[int] = []
 
-    def to_child(self) -> tuple[FdStream, int]:
+    def to_child(self) -> tuple[ClosableSendStream, int]:
         ours, theirs = create_pipe_to_child_stdin()
         self._ours.append(ours)
         self._theirs.append(theirs)
         return ours, theirs
 
-    def from_child(self) -> tuple[FdStream, int]:
+    def from_child(self) -> tuple[ClosableReceiveStream, int]:
         ours, theirs = create_pipe_from_child_output()
         self._ours.append(ours)
         self._theirs.append(theirs)
@@ -244,6 +244,8 @@ def _check_command(command: object, options: Mapping[str, object]) -> None:
                 "trio.Process only supports communicating over unbuffered byte"
                 f" streams; the '{name}' option is not supported"
             )
+    if os.name == "nt":
+        return  # a command may be one string there, with or without a shell
     is_text = isinstance(command, (str, bytes))
     if is_text and not options.get("shell"):
         raise TypeError(
@@ -379,6 +381,19 @@ async def _posix_deliver_cancel(process: Process) -> None:
         )
 
 
+async def _windows_deliver_cancel(process: Process) -> None:
+    """The same where a process cannot be asked."""
+    try:
+        process.terminate()
+    except OSError as exc:
+        import warnings
+
+        warnings.warn(
+            RuntimeWarning(f"TerminateProcess on {process!r} failed with: {exc!r}"),
+            stacklevel=1,
+        )
+
+
 async def _feed(stream: SendStream, data: bytes | bytearray | memoryview) -> None:
     async with stream:
         try:
@@ -483,7 +498,10 @@ async def _run_process(
     _capture("stdout", capture_stdout, options)
     _capture("stderr", capture_stderr, options)
     if deliver_cancel is None:
-        deliver_cancel = _posix_deliver_cancel
+        if os.name == "nt":
+            deliver_cancel = _windows_deliver_cancel
+        else:
+            deliver_cancel = _posix_deliver_cancel
     output: list[bytes | bytearray] = []
     errors: list[bytes | bytearray] = []
 

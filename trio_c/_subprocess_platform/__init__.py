@@ -10,33 +10,36 @@ Each system's way of waiting is a module of its own here.
 
 from __future__ import annotations
 
-import os
-
 from .._native import BACKEND
-from .._unix_pipes import FdStream
 
-if BACKEND == "kqueue":
-    from .kqueue import wait_child_exiting as wait_child_exiting
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._abc import ReceiveStream, SendStream
+    from .._subprocess import Process
+
+    class ClosableSendStream(SendStream):
+        def close(self) -> None: ...
+
+    class ClosableReceiveStream(ReceiveStream):
+        def close(self) -> None: ...
+
+    async def wait_child_exiting(process: Process) -> None: ...
+    def create_pipe_to_child_stdin() -> tuple[ClosableSendStream, int]: ...
+    def create_pipe_from_child_output() -> tuple[ClosableReceiveStream, int]: ...
+
+elif BACKEND == "iocp":
+    from .windows import (
+        create_pipe_from_child_output as create_pipe_from_child_output,
+        create_pipe_to_child_stdin as create_pipe_to_child_stdin,
+        wait_child_exiting as wait_child_exiting,
+    )
 else:
-    from .waitid import wait_child_exiting as wait_child_exiting
+    from .unix import (
+        create_pipe_from_child_output as create_pipe_from_child_output,
+        create_pipe_to_child_stdin as create_pipe_to_child_stdin,
+    )
 
-
-def create_pipe_to_child_stdin() -> tuple[FdStream, int]:
-    """A pipe to be written to by us. Both ends belong to the caller."""
-    theirs, ours = os.pipe()
-    return _as_stream(ours, theirs), theirs
-
-
-def create_pipe_from_child_output() -> tuple[FdStream, int]:
-    """A pipe to be read from by us. Both ends belong to the caller."""
-    ours, theirs = os.pipe()
-    return _as_stream(ours, theirs), theirs
-
-
-def _as_stream(ours: int, theirs: int) -> FdStream:
-    try:
-        return FdStream(ours)
-    except BaseException:
-        os.close(ours)
-        os.close(theirs)
-        raise
+    if BACKEND == "kqueue":
+        from .kqueue import wait_child_exiting as wait_child_exiting
+    else:
+        from .waitid import wait_child_exiting as wait_child_exiting
