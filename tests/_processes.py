@@ -1,14 +1,27 @@
-"""Running Python in a process of its own, as most tests of the drop-in must."""
+"""Running Python in a process of its own, as most tests of the drop-in must.
+
+And Ctrl-C for the own one.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 # Not the checkout, whose trio_c has no native module.
 ELSEWHERE = Path(__file__).parent
+
+
+def press_ctrl_c() -> None:
+    """To this process, from any thread."""
+    if os.name == "posix":
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        # There os.kill() ends the process, and a signal is no thread's.
+        signal.raise_signal(signal.SIGINT)
 
 
 def run_python(

@@ -74,8 +74,12 @@ async def udp_pair():
 PAIRS = {"tcp": tcp_pair, "unix": unix_pair, "udp": udp_pair}
 
 
-def settle(sock, events=select.POLLIN):
-    """Until the kernel shows what was done at the other end."""
+def settle(sock, events=None):
+    """Until the kernel shows what was done at the other end: that there is
+    something to read, or other `events` of poll()."""
+    if events is None:
+        assert select.select([sock.fileno()], [], [], 10)[0], "nothing arrived"
+        return
     poll = select.poll()
     poll.register(sock.fileno(), events)
     deadline = 10_000
@@ -140,7 +144,8 @@ async def connected():
 
 def reset(sock):
     """Let the peer see a reset instead of an end."""
-    sock.setsockopt(tsocket.SOL_SOCKET, tsocket.SO_LINGER, struct.pack("ii", 1, 0))
+    at_once = struct.pack("ii" if os.name == "posix" else "HH", 1, 0)
+    sock.setsockopt(tsocket.SOL_SOCKET, tsocket.SO_LINGER, at_once)
     sock.close()
 
 

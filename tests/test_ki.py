@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 import threading
 import weakref
 
 import pytest
+from _processes import press_ctrl_c
 
 import trio_c
 from trio_c import lowlevel
@@ -39,7 +39,7 @@ def interrupt_later():
 
 def interrupt_soon():
     """From another thread, while the loop sleeps."""
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.05, press_ctrl_c).start()
 
 
 # --- marks on functions

@@ -337,6 +337,7 @@ async def test_listener():
     assert info.value.__suppress_context__
 
 
+@pytest.mark.skipif(not hasattr(tsocket, "AF_UNIX"), reason="there are no UNIX sockets")
 @in_run
 async def test_listener_on_unix(tmp_path):
     path = str(tmp_path / "socket")

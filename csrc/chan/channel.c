@@ -435,9 +435,10 @@ static PyObject *
 channel_repr(PyObject *op)
 {
     ChannelObject *self = (ChannelObject *)op;
-    return PyUnicode_FromFormat("<%s channel at %p, using buffer at %p>",
+    return PyUnicode_FromFormat("<%s channel at %s, using buffer at %s>",
                                 self->is_sender ? "send" : "receive",
-                                (void *)op, (void *)self->state);
+                                tc_hex_id(op).text,
+                                tc_hex_id(self->state).text);
 }
 
 /* _create(state): upstream's way around the missing constructor. */

@@ -68,6 +68,15 @@ tc_type_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
+tc_hex
+tc_hex_id(const void *op)
+{
+    tc_hex hex;
+    PyOS_snprintf(hex.text, sizeof(hex.text), "0x%llx",
+                  (unsigned long long)(uintptr_t)op);
+    return hex;
+}
+
 PyObject *
 tc_type_no_constructor(PyTypeObject *type, PyObject *Py_UNUSED(args),
                        PyObject *Py_UNUSED(kwargs))

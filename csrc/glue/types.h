@@ -27,6 +27,13 @@ PyObject *tc_type_reduce(PyObject *self, PyObject *ignored);
 PyObject *tc_type_no_constructor(PyTypeObject *type, PyObject *args,
                                  PyObject *kwargs);
 
+/* id(op) as hex() writes it, which %p does not on Windows. To be used up in
+   the expression that asks for it: tc_hex_id(op).text */
+typedef struct tc_hex {
+    char text[2 + 2 * sizeof(void *) + 1];
+} tc_hex;
+tc_hex tc_hex_id(const void *op);
+
 /* Statistics value objects: immutable, equal and hashable by value, with an
    attrs-like repr and attrs' own introspection. `fields` is a NULL-terminated
    list of at most TC_STATISTICS_MAX static names. Creates the class; new

@@ -546,8 +546,8 @@ scope_repr(PyObject *op)
                           self->deadline >= now ? "from now" : "ago");
         }
     }
-    return PyUnicode_FromFormat("<trio.CancelScope at %p, %s%s>", (void *)op,
-                                binding, state);
+    return PyUnicode_FromFormat("<trio.CancelScope at %s, %s%s>",
+                                tc_hex_id(op).text, binding, state);
 }
 
 /* --- lifetime ------------------------------------------------------------ */

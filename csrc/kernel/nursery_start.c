@@ -7,6 +7,7 @@
 #include "nursery_start.h"
 #include "../glue/args.h"
 #include "../glue/errors.h"
+#include "../glue/types.h"
 #include "runner.h"
 #include "trap.h"
 
@@ -182,7 +183,8 @@ status_new(tc_state *st, NurseryObject *to)
 static PyObject *
 status_repr(PyObject *op)
 {
-    return PyUnicode_FromFormat("<Task status object at %p>", (void *)op);
+    return PyUnicode_FromFormat("<Task status object at %s>",
+                                tc_hex_id(op).text);
 }
 
 static int

@@ -96,7 +96,8 @@ tc_task_format(PyObject *name, void *address)
     if (name == NULL) {
         return NULL;
     }
-    PyObject *text = PyUnicode_FromFormat("<Task %R at %p>", name, address);
+    PyObject *text = PyUnicode_FromFormat("<Task %R at %s>", name,
+                                          tc_hex_id(address).text);
     Py_DECREF(name);
     return text;
 }

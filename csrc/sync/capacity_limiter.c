@@ -350,8 +350,9 @@ limiter_repr(PyObject *op)
 {
     CapacityLimiterObject *self = (CapacityLimiterObject *)op;
     return PyUnicode_FromFormat(
-        "<trio.CapacityLimiter at %p, %zd/%S with %zd waiting>", (void *)op,
-        PySet_GET_SIZE(self->borrowers), self->total_tokens,
+        "<trio.CapacityLimiter at %s, %zd/%S with %zd waiting>",
+        tc_hex_id(op).text, PySet_GET_SIZE(self->borrowers),
+        self->total_tokens,
         self->lot == NULL ? 0 : self->lot->n_parked);
 }
 

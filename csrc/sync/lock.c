@@ -248,12 +248,12 @@ lock_repr(PyObject *op)
     const char *dot = strrchr(name, '.');
     name = dot == NULL ? name : dot + 1;
     if (self->owner == NULL) {
-        return PyUnicode_FromFormat("<unlocked %s object at %p>", name,
-                                    (void *)op);
+        return PyUnicode_FromFormat("<unlocked %s object at %s>", name,
+                                    tc_hex_id(op).text);
     }
     ParkingLotObject *lot = self->breaker.lot;
-    return PyUnicode_FromFormat("<locked %s object at %p with %zd waiters>",
-                                name, (void *)op,
+    return PyUnicode_FromFormat("<locked %s object at %s with %zd waiters>",
+                                name, tc_hex_id(op).text,
                                 lot == NULL ? 0 : lot->n_parked);
 }
 

@@ -168,11 +168,12 @@ semaphore_repr(PyObject *op)
 {
     SemaphoreObject *self = (SemaphoreObject *)op;
     if (self->max_value == Py_None) {
-        return PyUnicode_FromFormat("<trio.Semaphore(%zd) at %p>",
-                                    self->value, (void *)op);
+        return PyUnicode_FromFormat("<trio.Semaphore(%zd) at %s>",
+                                    self->value, tc_hex_id(op).text);
     }
-    return PyUnicode_FromFormat("<trio.Semaphore(%zd, max_value=%S) at %p>",
-                                self->value, self->max_value, (void *)op);
+    return PyUnicode_FromFormat("<trio.Semaphore(%zd, max_value=%S) at %s>",
+                                self->value, self->max_value,
+                                tc_hex_id(op).text);
 }
 
 static PyObject *
