@@ -27,6 +27,14 @@ BELIEVES_SHORT_READS = POLLER == "epoll"
 READ, WRITE = 1, 2
 
 
+def n_waiting():
+    """How many tasks wait for descriptors, the run's own among them."""
+    statistics = trio.lowlevel.current_statistics().io_statistics
+    if trio._native.BACKEND == "kqueue":
+        return statistics.tasks_waiting
+    return statistics.tasks_waiting_read + statistics.tasks_waiting_write
+
+
 def in_run(fn):
     @functools.wraps(fn)
     def test(*args, **kwargs):

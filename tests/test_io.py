@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from _sockets import POLLER
+from _sockets import POLLER, n_waiting
 
 import trio_c as trio
 import trio_c.testing
@@ -58,13 +58,6 @@ def fill(sock):
             sock.send(bytes(65536))
     except BlockingIOError:
         pass
-
-
-def n_waiting():
-    statistics = trio.lowlevel.current_statistics().io_statistics
-    if BACKEND == "kqueue":
-        return statistics.tasks_waiting
-    return statistics.tasks_waiting_read + statistics.tasks_waiting_write
 
 
 def are_waiting(readers, writers):

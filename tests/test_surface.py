@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from trio_c._native import BACKEND
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -96,9 +98,12 @@ def is_better(what: str, theirs: object, ours: object) -> bool:
 def read_list(text: str) -> set[tuple[str, str]]:
     listed: set[tuple[str, str]] = set()
     for entry in tomllib.loads(text)["difference"]:
-        assert entry.keys() - {"python"} == {"where", "what", "reason"}, entry
+        needed = entry.keys() - {"python", "backend"}
+        assert needed == {"where", "what", "reason"}, entry
         assert entry["reason"].strip(), entry
         if PYTHON not in entry.get("python", [PYTHON]):
+            continue
+        if BACKEND != entry.get("backend", BACKEND):
             continue
         for where in entry["where"]:
             for what in entry["what"]:
@@ -170,6 +175,7 @@ def test_the_list_is_read_strictly() -> None:
     entry = "[[difference]]\nwhere = ['trio.f']\nwhat = ['kind']\n"
     assert read_list(entry + "reason = 'x'") == {("trio.f", "kind")}
     assert read_list(entry + "reason = 'x'\npython = ['2.7']") == set()
+    assert read_list(entry + "reason = 'x'\nbackend = 'none'") == set()
     for text in (
         entry,
         entry + "reason = ' '",
