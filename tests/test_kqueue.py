@@ -10,6 +10,7 @@ import inspect
 import os
 import select
 import socket as stdlib
+import subprocess
 import sys
 import threading
 
@@ -143,7 +144,12 @@ def test_told_to_use_poll(monkeypatch):
         statistics = trio.lowlevel.current_statistics().io_statistics
         assert (statistics.backend, statistics.monitors) == ("poll", 0)
         with trio.fail_after(30):
-            await trio.run_process(["true"])
+            process = await trio.lowlevel.open_process(["cat"], stdin=subprocess.PIPE)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(process.wait)
+                await wait_all_tasks_blocked()
+                await process.stdin.aclose()
+        assert process.returncode == 0
 
     trio.run(main)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 from .. import _native
-from .._native import _EpollStatistics as _EpollStatistics
 from ._io_manager import IOManager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._io_manager import EventResult as EventResult
+
+# There are other statistics elsewhere, type checkers are told.
+assert not TYPE_CHECKING or sys.platform == "linux"
+
+_EpollStatistics = _native._EpollStatistics
 
 
 class EpollIOManager(IOManager):

@@ -4,13 +4,13 @@ for descriptors: ``csrc/kernel/io_kqueue.c`` has the other half.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 
 from .. import _native
 from .._native import (
     GLOBAL_RUN_CONTEXT,
     UnboundedQueue,
-    _KqueueStatistics,
     current_task,
     enable_ki_protection,
     wait_task_rescheduled,
@@ -21,15 +21,16 @@ from ._io_manager import IOManager
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
-    import sys
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from ._io_manager import EventResult as EventResult
     from ._traps import RaiseCancelT
 
-    # Elsewhere, type checkers know no select.kqueue.
-    assert sys.platform != "win32" and sys.platform != "linux"
+# Elsewhere, type checkers know no select.kqueue.
+assert not TYPE_CHECKING or (sys.platform != "win32" and sys.platform != "linux")
+
+_KqueueStatistics = _native._KqueueStatistics
 
 
 class KqueueIOManager(IOManager):
@@ -83,9 +84,10 @@ class KqueueIOManager(IOManager):
 
 def _current_manager() -> KqueueIOManager:
     try:
-        manager: KqueueIOManager = GLOBAL_RUN_CONTEXT.runner.io_manager
+        manager = GLOBAL_RUN_CONTEXT.runner.io_manager
     except AttributeError:
         raise RuntimeError("must be called from async context") from None
+    assert isinstance(manager, KqueueIOManager)
     return manager
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 
 import trio_c as trio
 
@@ -10,13 +11,11 @@ from . import waitid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sys
-
     from .._core import RaiseCancelT
     from .._subprocess import Process
 
-    # Elsewhere, type checkers know no select.kqueue.
-    assert sys.platform != "win32" and sys.platform != "linux"
+# Elsewhere, type checkers know no select.kqueue.
+assert not TYPE_CHECKING or (sys.platform != "win32" and sys.platform != "linux")
 
 # Not everywhere in `select`; the number is the same on all systems.
 _NOTE_EXIT = getattr(select, "KQ_NOTE_EXIT", 0x80000000)
