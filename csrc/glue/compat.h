@@ -37,10 +37,14 @@ PyErr_GetRaisedException(void)
     return value;
 }
 
-/* Steals exc; does not touch its context. */
+/* Steals exc (NULL: none is raised); does not touch its context. */
 static inline void
 PyErr_SetRaisedException(PyObject *exc)
 {
+    if (exc == NULL) {
+        PyErr_Clear();
+        return;
+    }
     PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc,
                   PyException_GetTraceback(exc));
 }
