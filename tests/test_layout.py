@@ -206,6 +206,8 @@ def test_size_limits(tmp_path: Path) -> None:
             "if TYPE_CHECKING:\n    1\nelse:\n    os.name\n",
             ":4: os.name",
         ),
+        ("trio_c/_a.py", "assert not TYPE_CHECKING or sys.platform == 'a'\n", None),
+        ("trio_c/_a.py", "assert sys.platform == 'a'\n", ":1: sys.platform"),
         ("trio_c/_a.py", "sys.version, self.platform, BACKEND\n", None),
     ],
 )

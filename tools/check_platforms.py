@@ -63,6 +63,8 @@ PLACES = {
     ("_socket.py", "_SocketType.is_readable"): "where there is no poll(2)",
     ("_socket.py", "_sniff_sockopts_for_fileno"): "SO_DOMAIN is Linux'; as Trio does",
     ("_socket_type.py", "SocketType"): "what the standard library has there",
+    ("_subprocess.py", "_check_command"): "what subprocess takes there",
+    ("_subprocess.py", "_run_process"): "how a process is stopped there",
     ("_subprocess.py", "_starts_at_once"): "where subprocess uses vfork(2)",
     ("_subprocess_platform/pidfd.py", ""): "a system call of Linux",
     ("socket.py", ""): "what the standard library has there, and what is left out",
@@ -82,6 +84,10 @@ class Finder(ast.NodeVisitor):
         self.place.pop()
 
     visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = visit_scope
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        if not ast.unparse(node.test).startswith("not TYPE_CHECKING or "):
+            self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> None:
         # What only type checkers see asks in the way that they understand.

@@ -15,6 +15,7 @@
 #ifndef TC_KERNEL_OVERLAPPED_H
 #define TC_KERNEL_OVERLAPPED_H
 
+#include "../glue/awaitable.h"
 #include "../poll/poll.h"
 
 #if TC_POLL_HAVE_IOCP
@@ -22,7 +23,6 @@
 #  include <windows.h>
 
 #  include "../base/list.h"
-#  include "../glue/awaitable.h"
 
 typedef struct tc_overlapped {
     OVERLAPPED own;          /* of operations that the core began */
