@@ -612,22 +612,16 @@ async def test_processes_are_waited_for_through_it(monkeypatch):
         raise AssertionError("a thread is to be used")
 
     monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
+    process = await trio.lowlevel.open_process(["sleep", "1000"])
+    assert process._pidfd is None
     async with trio.open_nursery() as nursery:
-        process = await nursery.start(trio.run_process, ["cat"])
-        assert process._pidfd is None
-        before = await settled_counts()
-        async with trio.open_nursery() as inner:
-            inner.start_soon(process.wait)
-            await wait_all_tasks_blocked()
-            with pytest.raises(trio.BusyResourceError, match=BUSY):
-                await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
-            inner.cancel_scope.cancel()
-        assert counts() == before
+        nursery.start_soon(process.wait)
+        assert await settled_counts() == (2, 0)
+        with pytest.raises(trio.BusyResourceError, match=BUSY):
+            await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
         process.kill()
-        with pytest.raises(trio.TooSlowError):
-            raise trio.TooSlowError
-        nursery.cancel_scope.cancel()
     assert process.returncode == -9
+    assert counts() == (1, 0)
     assert gone(process.pid, KQ_FILTER_PROC)
 
 
