@@ -178,7 +178,10 @@ def test_type_checkers_are_told_the_same(name: str) -> None:
     module = importlib.import_module(name)
     told: dict[str, object] = {}
     # What type checkers take a system's backend from.
-    conditions = {"sys.platform != 'win32' and sys.platform != 'linux'": "kqueue"}
+    conditions = {
+        "sys.platform == 'win32'": "iocp",
+        "sys.platform != 'linux'": "kqueue",  # nor Windows
+    }
     for node in ast.parse(Path(module.__file__).read_text()).body:
         if not isinstance(node, ast.If):
             continue
@@ -186,8 +189,12 @@ def test_type_checkers_are_told_the_same(name: str) -> None:
         lines = []
         for line in node.body:
             if isinstance(line, ast.If):
-                if conditions[ast.unparse(line.test)] == BACKEND:
-                    lines += line.body
+                while True:
+                    if conditions[ast.unparse(line.test)] == BACKEND:
+                        lines += line.body
+                    if not line.orelse:
+                        break
+                    [line] = line.orelse
             elif ast.unparse(line) != "import sys":
                 lines.append(line)
         for line in lines:
