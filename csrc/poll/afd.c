@@ -19,7 +19,6 @@
 #if TC_POLL_HAVE_IOCP
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <winternl.h>
@@ -87,57 +86,13 @@ tc_afd_error(DWORD code)
 
 /* ---- devices ---- */
 
-static void
-afd_device_free(tc_afd_device *device)
-{
-    (void)CloseHandle(device->handle);
-    free(device);
-}
-
-void
-tc_afd_close(tc_afd *afd)
-{
-    tc_link *lists[] = {&afd->vacant, &afd->full};
-
-    for (int i = 0; i < 2; i++) {
-        tc_link *link;
-
-        while ((link = tc_list_first(lists[i])) != NULL) {
-            tc_list_remove(link);
-            afd_device_free(TC_CONTAINER_OF(link, tc_afd_device, link));
-        }
-    }
-}
-
-void
-tc_afd_cancel_all(tc_afd *afd)
-{
-    tc_link *lists[] = {&afd->vacant, &afd->full};
-
-    for (int i = 0; i < 2; i++) {
-        for (tc_link *link = lists[i]->next; link != lists[i];
-             link = link->next) {
-            tc_afd_device *device
-                = TC_CONTAINER_OF(link, tc_afd_device, link);
-
-            (void)CancelIoEx(device->handle, NULL);
-        }
-    }
-}
-
-/* A device that can take one more operation. */
+/* Open one more device, the first in the list. */
 static int
-afd_device_get(tc_afd *afd, tc_afd_device **out)
+afd_device_open(tc_afd *afd)
 {
-    tc_link *link = tc_list_first(&afd->vacant);
-    tc_afd_device *device;
+    tc_afd_device *device = calloc(1, sizeof(*device));
     int err;
 
-    if (link != NULL) {
-        *out = TC_CONTAINER_OF(link, tc_afd_device, link);
-        return 0;
-    }
-    device = calloc(1, sizeof(*device));
     if (device == NULL) {
         return -ENOMEM;
     }
@@ -146,48 +101,71 @@ afd_device_get(tc_afd *afd, tc_afd_device **out)
                                  OPEN_EXISTING, FILE_FLAG_OVERLAPPED, NULL);
     if (device->handle == INVALID_HANDLE_VALUE) {
         err = tc_afd_error(GetLastError());
-        free(device);
-        return err;
+        goto error_free;
     }
     /* Nobody waits for the handle itself: no need to signal it each time. */
     if (CreateIoCompletionPort(device->handle, afd->port, afd->key, 0) == NULL
         || !SetFileCompletionNotificationModes(
             device->handle, FILE_SKIP_SET_EVENT_ON_HANDLE)) {
         err = tc_afd_error(GetLastError());
-        afd_device_free(device);
-        return err;
+        goto error_close;
     }
-    tc_list_append(&afd->vacant, &device->link);
-    *out = device;
+    device->next = afd->devices;
+    afd->devices = device;
     return 0;
+
+error_close:
+    (void)CloseHandle(device->handle);
+error_free:
+    free(device);
+    return err;
+}
+
+/* Make the first device one that can take an operation. */
+static int
+afd_device_choose(tc_afd *afd)
+{
+    for (tc_afd_device **at = &afd->devices; *at != NULL; at = &(*at)->next) {
+        tc_afd_device *device = *at;
+
+        if (device->in_flight < AFD_DEVICE_MAX) {
+            *at = device->next;
+            device->next = afd->devices;
+            afd->devices = device;
+            return 0;
+        }
+    }
+    return afd_device_open(afd);
 }
 
 int
 tc_afd_open(tc_afd *afd, HANDLE port, ULONG_PTR key)
 {
-    tc_afd_device *device;
-
     afd->port = port;
     afd->key = key;
+    afd->devices = NULL;
     afd->in_flight = 0;
-    tc_list_init(&afd->vacant);
-    tc_list_init(&afd->full);
-    return afd_device_get(afd, &device);
+    return afd_device_open(afd);
 }
 
-/* One operation more (+1) or less (-1) on the device. */
-static void
-afd_device_count(tc_afd *afd, tc_afd_device *device, int change)
+void
+tc_afd_close(tc_afd *afd)
 {
-    bool was_full = device->in_flight >= AFD_DEVICE_MAX;
-    bool is_full;
+    while (afd->devices != NULL) {
+        tc_afd_device *device = afd->devices;
 
-    device->in_flight += change;
-    afd->in_flight += (size_t)(ptrdiff_t)change;
-    is_full = device->in_flight >= AFD_DEVICE_MAX;
-    if (is_full != was_full) {
-        tc_list_remove(&device->link);
-        tc_list_append(is_full ? &afd->full : &afd->vacant, &device->link);
+        afd->devices = device->next;
+        (void)CloseHandle(device->handle);
+        free(device);
+    }
+}
+
+void
+tc_afd_cancel_all(tc_afd *afd)
+{
+    for (tc_afd_device *device = afd->devices; device != NULL;
+         device = device->next) {
+        (void)CancelIoEx(device->handle, NULL);
     }
 }
 
@@ -289,10 +267,11 @@ tc_afd_submit(tc_afd *afd, tc_afd_op *op, int fd, uint32_t interest)
     if (err < 0) {
         return err;
     }
-    err = afd_device_get(afd, &op->device);
+    err = afd_device_choose(afd);
     if (err < 0) {
         return err;
     }
+    op->device = afd->devices;
     op->overlapped = (OVERLAPPED){.Internal = (ULONG_PTR)STATUS_PENDING};
     op->request = (tc_afd_request){
         .timeout.QuadPart = INT64_MAX,
@@ -310,7 +289,8 @@ tc_afd_submit(tc_afd *afd, tc_afd_op *op, int fd, uint32_t interest)
     if (NT_ERROR(status)) {
         return tc_afd_error(RtlNtStatusToDosError(status));
     }
-    afd_device_count(afd, op->device, 1);
+    op->device->in_flight++;
+    afd->in_flight++;
     return 0;
 }
 
@@ -326,7 +306,8 @@ tc_afd_finish(tc_afd *afd, tc_afd_op *op)
 {
     NTSTATUS status = (NTSTATUS)op->overlapped.Internal;
 
-    afd_device_count(afd, op->device, -1);
+    op->device->in_flight--;
+    afd->in_flight--;
     if (status == AFD_STATUS_CANCELLED) {
         return 0;
     }

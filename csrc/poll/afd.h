@@ -11,8 +11,6 @@
 
 #if TC_POLL_HAVE_IOCP
 
-#include "base/list.h"
-
 #ifndef WIN32_LEAN_AND_MEAN
 #  define WIN32_LEAN_AND_MEAN
 #endif
@@ -21,7 +19,7 @@
 
 /* One opened handle of the driver, through which operations go. */
 typedef struct tc_afd_device {
-    tc_link link;               /* in `vacant` or `full` */
+    struct tc_afd_device *next; /* owned */
     HANDLE handle;              /* owned */
     int in_flight;
 } tc_afd_device;
@@ -29,8 +27,7 @@ typedef struct tc_afd_device {
 typedef struct tc_afd {
     HANDLE port;                /* borrowed */
     ULONG_PTR key;              /* of the completions */
-    tc_link vacant;             /* of devices (owned) that can take more */
-    tc_link full;               /* of devices (owned) that cannot */
+    tc_afd_device *devices;     /* owned; the one used last comes first */
     size_t in_flight;
 } tc_afd;
 

@@ -11,11 +11,11 @@
  * Reports.  Errors and the end of a connection wake whatever was asked for:
  * as HUP or ERR, or (kqueue) as the READ or WRITE that was asked for.  End of
  * file is reported as READ or HUP.  A report may be spurious (a descriptor
- * closed behind our back whose number or open file lives on), a missing one
- * is a bug.  What does not fit into the caller's array stays armed for the
- * next `wait`, and its turn comes even if others are always ready.  Of a
- * descriptor that is ready both ways, an array without two places for each
- * registration may show one (kqueue).
+ * closed behind our back whose number or open file lives on; on Windows also
+ * one that is not ready any more), a missing one is a bug.  What does not fit
+ * into the caller's array stays armed for the next `wait`, and its turn comes
+ * even if others are always ready.  Of a descriptor that is ready both ways,
+ * an array without two places for each registration may show one (kqueue).
  *
  * Closing.  `forget` comes before close.  When it has returned, no `wait`
  * that starts afterwards reports the registration; one that runs at the same
