@@ -1,19 +1,13 @@
 /* The test runner.  A test passes if its process exits with 0: leak checkers
  * and sanitizers change that status when they have found something. */
-#define _GNU_SOURCE
-
 #include "tests/harness.h"
 
-#include <signal.h>
-#include <stdbool.h>
+#include "tests/system.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* A hang is a failure.  Far above what any test takes under a sanitizer. */
-#define HARNESS_TIMEOUT_S 120
 
 #define HARNESS_SEED 20240601ULL
 
@@ -46,33 +40,15 @@ harness_selected(const tc_test *test, int argc, char **argv)
     return argc == 0;
 }
 
-static bool
-harness_run(const tc_test *test)
+/* `-i INDEX`: what system_run_apart() asks for. */
+static int
+harness_run_one(const char *index, const tc_test *tests, size_t count)
 {
-    int status;
-    pid_t child;
+    size_t i = strtoul(index, NULL, 10);
 
-    fflush(NULL);
-    child = fork();
-    if (child < 0) {
-        perror("fork");
-        return false;
-    }
-    if (child == 0) {
-        alarm(HARNESS_TIMEOUT_S);
-        test->run(test->arg);
-        exit(0);
-    }
-    if (waitpid(child, &status, 0) != child) {
-        perror("waitpid");
-        return false;
-    }
-    if (WIFSIGNALED(status)) {
-        fprintf(stderr, "killed by signal %d%s\n", WTERMSIG(status),
-                WTERMSIG(status) == SIGALRM ? " (it hangs)" : "");
-        return false;
-    }
-    return WEXITSTATUS(status) == 0;
+    CHECK(i < count);
+    tests[i].run(tests[i].arg);
+    return 0;
 }
 
 int
@@ -83,6 +59,10 @@ tc_test_main(int argc, char **argv, const tc_test *tests, size_t count)
     int passed = 0;
     int failed = 0;
 
+    system_start();
+    if (argc == 3 && strcmp(argv[1], "-i") == 0) {
+        return harness_run_one(argv[2], tests, count);
+    }
     for (size_t i = 0; i < count; i++) {
         if (!harness_selected(&tests[i], argc - skip, argv + skip)) {
             continue;
@@ -91,7 +71,7 @@ tc_test_main(int argc, char **argv, const tc_test *tests, size_t count)
             tests[i].run(tests[i].arg);
             passed++;
         }
-        else if (harness_run(&tests[i])) {
+        else if (system_run_apart(argv[0], &tests[i], i)) {
             passed++;
         }
         else {

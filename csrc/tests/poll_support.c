@@ -1,19 +1,11 @@
 /* Helpers of the poller tests. */
-#define _GNU_SOURCE
-
 #include "tests/poll_support.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-static const char *const support_backends[] = {"epoll", "kqueue", "poll"};
+static const char *const support_backends[] = {"epoll", "kqueue", "poll",
+                                               "iocp"};
 
 #define SUPPORT_MAX_TESTS 128
 
@@ -169,123 +161,4 @@ expect_none(tc_poll *poll)
     tc_poll_event event;
 
     CHECK_EQ(poll_wait(poll, &event, 1, 0), 0);
-}
-
-void
-make_pipe(int fds[2])
-{
-    CHECK_EQ(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
-}
-
-void
-make_socketpair(int fds[2])
-{
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                        0, fds),
-             0);
-}
-
-int
-make_tcp_listener(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    CHECK(fd >= 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK_EQ(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    CHECK_EQ(listen(fd, 10), 0);
-    return fd;
-}
-
-int
-make_tcp_client(int listener, int *error)
-{
-    struct sockaddr_in address;
-    socklen_t length = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    CHECK(fd >= 0);
-    CHECK_EQ(getsockname(listener, (struct sockaddr *)&address, &length), 0);
-    *error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0
-                 ? errno
-                 : 0;
-    return fd;
-}
-
-void
-make_tcp_pair(int fds[2])
-{
-    int listener = make_tcp_listener();
-    int error;
-
-    fds[0] = make_tcp_client(listener, &error);
-    CHECK(error == 0 || error == EINPROGRESS);
-    until_ready(listener, POLLIN);
-    until_ready(fds[0], POLLOUT);
-    fds[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    CHECK(fds[1] >= 0);
-    close(listener);
-}
-
-void
-put(int fd, int count)
-{
-    while (count-- > 0) {
-        CHECK_EQ(write(fd, "x", 1), 1);
-    }
-}
-
-void
-take(int fd, int count)
-{
-    char byte;
-
-    while (count-- > 0) {
-        CHECK_EQ(read(fd, &byte, 1), 1);
-    }
-}
-
-void
-fill(int fd)
-{
-    static const char bytes[4096];
-
-    while (write(fd, bytes, sizeof(bytes)) > 0) {
-    }
-    CHECK_EQ(errno, EAGAIN);
-}
-
-int
-drain(int fd)
-{
-    char bytes[4096];
-    ssize_t n;
-    int total = 0;
-
-    while ((n = read(fd, bytes, sizeof(bytes))) > 0) {
-        total += (int)n;
-    }
-    CHECK(n == 0 || errno == EAGAIN);
-    return total;
-}
-
-void
-until_ready(int fd, short events)
-{
-    struct pollfd line = {.fd = fd, .events = events};
-
-    while ((line.revents & events) != events) {
-        CHECK_EQ(poll(&line, 1, -1), 1);
-    }
-}
-
-int
-lowest_free_fd(void)
-{
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-    CHECK(fd >= 0);
-    close(fd);
-    return fd;
 }

@@ -1,11 +1,10 @@
-/* What the poller tests share: descriptors to wait for, and short ways to
- * say what a wait must report.
- */
+/* What the poller tests share: short ways to say what a wait must report. */
 #ifndef TC_TESTS_POLL_SUPPORT_H
 #define TC_TESTS_POLL_SUPPORT_H
 
 #include "poll/poll.h"
 #include "tests/harness.h"
+#include "tests/system.h"
 
 #include <stdbool.h>
 
@@ -59,23 +58,5 @@ void expect_end(tc_poll *poll, uint64_t token, uint32_t interest,
 
 /* A wait that only looks reports nothing. */
 void expect_none(tc_poll *poll);
-
-/* Non-blocking descriptors; each call checks for success. */
-void make_pipe(int fds[2]);             /* [0] reads, [1] writes */
-void make_socketpair(int fds[2]);       /* unix streams */
-void make_tcp_pair(int fds[2]);
-int make_tcp_listener(void);            /* on 127.0.0.1, any port */
-int make_tcp_client(int listener, int *error);  /* connect() begun */
-
-void put(int fd, int count);            /* write so many bytes */
-void take(int fd, int count);           /* read so many bytes */
-void fill(int fd);                      /* write until EAGAIN */
-int drain(int fd);                      /* read until EAGAIN or EOF */
-
-/* Block until poll(2) says all of these of fd: TCP may need a moment. */
-void until_ready(int fd, short events);
-
-/* The number a new descriptor would get. */
-int lowest_free_fd(void);
 
 #endif /* TC_TESTS_POLL_SUPPORT_H */

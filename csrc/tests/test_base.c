@@ -11,8 +11,10 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#ifndef _WIN32
+#  include <sys/wait.h>
+#  include <unistd.h>
+#endif
 
 static void
 test_clock(const void *arg)
@@ -31,6 +33,7 @@ test_clock(const void *arg)
     }
 }
 
+#ifndef _WIN32
 /* In a child of this process, and in a child of that one, the count is one
  * more each; in this process it stays. */
 static void
@@ -65,6 +68,16 @@ test_fork_count(const void *arg)
         CHECK_EQ(tc_fork_count(), first);
     }
 }
+#else
+/* There is no fork(). */
+static void
+test_fork_count(const void *arg)
+{
+    (void)arg;
+    CHECK_EQ(tc_fork_watch(), 0);
+    CHECK_EQ(tc_fork_count(), 0);
+}
+#endif
 
 /* Looks in vain: how often, and whether for the whole time. */
 static int
@@ -262,6 +275,10 @@ test_backend_names(const void *arg)
 #if TC_POLL_HAVE_POLL
     CHECK(tc_poll_ops_by_name("poll") == &tc_poll_ops_poll);
     CHECK(strcmp(tc_poll_ops_poll.name, "poll") == 0);
+#endif
+#if TC_POLL_HAVE_IOCP
+    CHECK(best == &tc_poll_ops_iocp);
+    CHECK(strcmp(tc_poll_ops_iocp.name, "iocp") == 0);
 #endif
 }
 

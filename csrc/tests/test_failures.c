@@ -9,10 +9,11 @@
 #include "tests/poll_support.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <unistd.h>
+#if SYSTEM_IS_POSIX
+#  include <fcntl.h>
+#  include <sys/resource.h>
+#endif
 
 /* How many allocations succeed before all fail; -1: all succeed. */
 static int failures_countdown = -1;
@@ -131,6 +132,7 @@ test_open_memory(const void *arg)
     ops->close(NULL);
 }
 
+#if SYSTEM_IS_POSIX
 static void
 test_open_descriptors(const void *arg)
 {
@@ -164,6 +166,7 @@ test_open_descriptors(const void *arg)
     ops->close(poll);
     CHECK_EQ(lowest_free_fd(), first);
 }
+#endif
 
 /* Arming and waiting with an allocator that fails at every point in turn. */
 static void
@@ -180,8 +183,7 @@ test_arm_and_wait(const void *arg)
     CHECK_EQ(ops->open(&poll), 0);
     make_pipe(ends);
     for (int i = 0; i < COUNT; i++) {
-        fds[i] = dup(ends[1]);
-        CHECK(fds[i] >= 0);
+        fds[i] = dup_fd(ends[1]);
         for (int good = 0;; good++) {
             int err;
 
@@ -210,17 +212,20 @@ test_arm_and_wait(const void *arg)
     }
     CHECK_EQ(seen, COUNT);
     for (int i = 0; i < COUNT; i++) {
-        close(fds[i]);
+        close_fd(fds[i]);
     }
-    close(ends[0]);
-    close(ends[1]);
+    close_fd(ends[0]);
+    close_fd(ends[1]);
     ops->close(poll);
 }
 
-#define ON_BACKEND(name, ops) \
+#define ON_ANY_BACKEND(name, ops) \
     {name "/open_memory", test_open_memory, ops}, \
-    {name "/open_descriptors", test_open_descriptors, ops}, \
     {name "/arm_and_wait", test_arm_and_wait, ops}
+
+#define ON_BACKEND(name, ops) \
+    ON_ANY_BACKEND(name, ops), \
+    {name "/open_descriptors", test_open_descriptors, ops}
 
 int
 main(int argc, char **argv)
@@ -235,6 +240,9 @@ main(int argc, char **argv)
 #endif
 #if TC_POLL_HAVE_POLL
         ON_BACKEND("poll", &tc_poll_ops_poll),
+#endif
+#if TC_POLL_HAVE_IOCP
+        ON_ANY_BACKEND("iocp", &tc_poll_ops_iocp),
 #endif
     };
 

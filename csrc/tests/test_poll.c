@@ -7,9 +7,10 @@
 #include "tests/poll_support.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
+#if SYSTEM_IS_POSIX
+#  include <fcntl.h>
+#  include <stdio.h>
+#endif
 
 /* ---- arming ---- */
 
@@ -29,8 +30,8 @@ case_read(tc_poll *poll)
     expect_none(poll);
     put(fds[1], 1);
     expect_one(poll, 7, TC_POLL_READ);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -46,8 +47,8 @@ case_write(tc_poll *poll)
     expect_none(poll);
     drain(fds[1]);
     expect_one(poll, 8, TC_POLL_WRITE);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 /* Tokens are 64 bits wide, and 0 is one. */
@@ -63,8 +64,8 @@ case_tokens(tc_poll *poll)
         poll_arm(poll, fds[0], TC_POLL_WRITE, tokens[i]);
         expect_one(poll, tokens[i], TC_POLL_WRITE);
     }
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -81,8 +82,8 @@ case_level_when_armed(tc_poll *poll)
     take(fds[0], 1);
     poll_arm(poll, fds[0], TC_POLL_READ, 5);
     expect_one(poll, 5, TC_POLL_READ);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -97,9 +98,9 @@ case_one_shot(tc_poll *poll)
     expect_none(poll);
     put(fds[1], 1);
     expect_none(poll);
-    close(fds[1]);
+    close_fd(fds[1]);
     expect_none(poll);
-    close(fds[0]);
+    close_fd(fds[0]);
 }
 
 /* One report uses up both directions. */
@@ -118,8 +119,8 @@ case_both_directions(tc_poll *poll)
     poll_arm(poll, fds[0], BOTH, 3);
     expect_one(poll, 3, BOTH);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -139,8 +140,8 @@ case_rearm_replaces(tc_poll *poll)
     expect_none(poll);
     put(fds[1], 1);
     expect_one(poll, 4, TC_POLL_READ);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -169,9 +170,9 @@ case_disarm(tc_poll *poll)
     /* HUP is silent as well. */
     poll_arm(poll, fds[0], TC_POLL_READ, 4);
     poll_arm(poll, fds[0], 0, 4);
-    close(fds[1]);
+    close_fd(fds[1]);
     expect_none(poll);
-    close(fds[0]);
+    close_fd(fds[0]);
 }
 
 /* A second number for the same open file is a registration of its own. */
@@ -183,8 +184,7 @@ case_dup(tc_poll *poll)
     int copy;
 
     make_socketpair(fds);
-    copy = dup(fds[0]);
-    CHECK(copy >= 0);
+    copy = dup_fd(fds[0]);
     poll_arm(poll, fds[0], TC_POLL_READ, 1);
     poll_arm(poll, copy, TC_POLL_WRITE, 2);
     expect_one(poll, 2, TC_POLL_WRITE);
@@ -196,11 +196,11 @@ case_dup(tc_poll *poll)
     poll_arm(poll, fds[0], TC_POLL_READ, 4);
     poll_arm(poll, copy, TC_POLL_READ, 5);
     poll_forget(poll, fds[0]);
-    close(fds[0]);
+    close_fd(fds[0]);
     expect_one(poll, 5, TC_POLL_READ);
     expect_none(poll);
-    close(copy);
-    close(fds[1]);
+    close_fd(copy);
+    close_fd(fds[1]);
 }
 
 static void
@@ -220,8 +220,8 @@ case_bad_arguments(tc_poll *poll)
     expect_none(poll);
     poll_arm(poll, fds[0], TC_POLL_READ, 1);
     expect_one(poll, 1, TC_POLL_READ);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -241,6 +241,7 @@ case_bad_descriptors(tc_poll *poll)
     expect_none(poll);
 }
 
+#if SYSTEM_IS_POSIX
 static void
 case_files(tc_poll *poll)
 {
@@ -261,9 +262,10 @@ case_files(tc_poll *poll)
     }
     CHECK_EQ(poll->ops->forget(poll, file), 0);
     expect_none(poll);
-    close(directory);
+    close_fd(directory);
     fclose(stream);
 }
+#endif
 
 /* A failed arm leaves nothing armed, and the backend usable. */
 static void
@@ -275,14 +277,14 @@ case_failed_rearm(tc_poll *poll)
     make_socketpair(fds);
     make_socketpair(others);
     poll_arm(poll, fds[0], TC_POLL_READ, 1);
-    close(fds[0]);
+    close_fd(fds[0]);
     CHECK_EQ(poll->ops->arm(poll, fds[0], TC_POLL_READ, 2), -EBADF);
     expect_none(poll);
     poll_arm(poll, others[0], TC_POLL_WRITE, 3);
     expect_one(poll, 3, TC_POLL_WRITE);
-    close(fds[1]);
-    close(others[0]);
-    close(others[1]);
+    close_fd(fds[1]);
+    close_fd(others[0]);
+    close_fd(others[1]);
 }
 
 /* ---- room for reports ---- */
@@ -301,6 +303,7 @@ case_small_array(tc_poll *poll)
     for (int i = 0; i < MANY; i++) {
         make_pipe(fds[i]);
         put(fds[i][1], 1);
+        until_ready(fds[i][0], TC_POLL_READ);
         poll_arm(poll, fds[i][0], TC_POLL_READ, (uint64_t)i);
     }
     poll_wake(poll);
@@ -324,8 +327,8 @@ case_small_array(tc_poll *poll)
     CHECK(woken);
     expect_none(poll);
     for (int i = 0; i < MANY; i++) {
-        close(fds[i][0]);
-        close(fds[i][1]);
+        close_fd(fds[i][0]);
+        close_fd(fds[i][1]);
     }
 }
 
@@ -351,8 +354,8 @@ case_fairness(tc_poll *poll)
     }
     for (int i = 0; i < MANY; i++) {
         CHECK(turns[i] > 0);
-        close(fds[i][0]);
-        close(fds[i][1]);
+        close_fd(fds[i][0]);
+        close_fd(fds[i][1]);
     }
 }
 
@@ -369,8 +372,7 @@ case_many(tc_poll *poll)
     make_pipe(ends);
     put(ends[1], 1);
     for (int i = 0; i < COUNT; i++) {
-        fds[i] = dup(ends[i % 2]);
-        CHECK(fds[i] >= 0);
+        fds[i] = dup_fd(ends[i % 2]);
         poll_arm(poll, fds[i], i % 2 ? TC_POLL_WRITE : TC_POLL_READ,
                  (uint64_t)i << 40);
     }
@@ -386,10 +388,10 @@ case_many(tc_poll *poll)
     expect_none(poll);
     for (int i = 0; i < COUNT; i++) {
         poll_forget(poll, fds[i]);
-        close(fds[i]);
+        close_fd(fds[i]);
     }
-    close(ends[0]);
-    close(ends[1]);
+    close_fd(ends[0]);
+    close_fd(ends[1]);
 }
 
 /* ---- time ---- */
@@ -417,8 +419,8 @@ case_timeouts(tc_poll *poll)
     CHECK_EQ(poll_wait(poll, &event, 1, TC_POLL_TIMEOUT_MAX), 1);
     poll_arm(poll, fds[0], TC_POLL_READ, 1);
     CHECK_EQ(poll_wait(poll, &event, 1, INT64_MIN), 1);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 int
@@ -437,7 +439,9 @@ main(int argc, char **argv)
         {"dup", case_dup, 0},
         {"bad_arguments", case_bad_arguments, 0},
         {"bad_descriptors", case_bad_descriptors, 0},
+#if SYSTEM_IS_POSIX
         {"files", case_files, 0},
+#endif
         {"failed_rearm", case_failed_rearm, 0},
         {"small_array", case_small_array, 0},
         {"fairness", case_fairness, 0},

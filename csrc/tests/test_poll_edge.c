@@ -29,8 +29,8 @@ case_edge(tc_poll *poll)
     poll_forget(poll, fds[0]);
     put(fds[1], 1);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 /* An unchanged registration, set again, tells what is ready now. */
@@ -57,8 +57,8 @@ case_edge_repeat(tc_poll *poll)
     expect_one(poll, 4, TC_POLL_WRITE);
     poll_arm_edge(poll, fds[0], TC_POLL_READ, 5, true);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 /* A wrong guess at `modify` changes nothing. */
@@ -80,8 +80,16 @@ case_edge_wrong_guess(tc_poll *poll)
              -EINVAL);
     CHECK_EQ(poll->ops->arm_edge(poll, fds[0], BOTH, TC_POLL_WAKE, true),
              -EINVAL);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
+}
+
+static void
+until_peer_shut(int fd)
+{
+    struct pollfd line = {.fd = fd, .events = POLLRDHUP};
+
+    CHECK_EQ(poll(&line, 1, -1), 1);
 }
 
 static void
@@ -94,11 +102,11 @@ case_edge_peer_closing(tc_poll *poll)
     expect_none(poll);
     put(fds[1], 1);
     CHECK_EQ(shutdown(fds[1], SHUT_WR), 0);
-    until_ready(fds[0], POLLIN | POLLRDHUP);
+    until_peer_shut(fds[0]);
     expect_one(poll, 1, TC_POLL_READ | TC_POLL_RDHUP);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -118,8 +126,8 @@ case_edge_urgent(tc_poll *poll)
         CHECK(event.ready & TC_POLL_PRI);
         CHECK_EQ(tc_poll_directions(event.ready), TC_POLL_READ);
     }
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 /* One-shot and edge registrations of a descriptor replace one another. */
@@ -137,8 +145,8 @@ case_edge_and_level(tc_poll *poll)
     expect_one(poll, 3, TC_POLL_READ);
     put(fds[1], 1);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 int

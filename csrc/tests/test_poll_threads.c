@@ -11,14 +11,15 @@
 #include "tests/poll_support.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
+#if SYSTEM_IS_POSIX
+#  include <signal.h>
+#  include <string.h>
+#  include <time.h>
+#endif
 
 /* ---- waking, one thread ---- */
 
@@ -57,8 +58,8 @@ case_wake_beside_report(tc_poll *poll)
     CHECK((events[0].token == 1 && events[1].token == TC_POLL_WAKE)
           || (events[1].token == 1 && events[0].token == TC_POLL_WAKE));
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -116,7 +117,7 @@ case_wake_from_threads(tc_poll *poll)
 
     for (int i = 0; i < WAKERS; i++) {
         wakers[i].poll = poll;
-        wakers[i].rounds = 5000;
+        wakers[i].rounds = SYSTEM_ROUNDS(5000);
         atomic_init(&wakers[i].posted, 0);
         atomic_init(&wakers[i].done, 0);
         CHECK_EQ(pthread_create(&threads[i], NULL, waker_main, &wakers[i]),
@@ -140,6 +141,8 @@ case_wake_from_threads(tc_poll *poll)
 }
 
 /* ---- signals ---- */
+
+#if SYSTEM_IS_POSIX
 
 static tc_poll *_Atomic signal_poll;    /* whom the handler wakes, if any */
 static atomic_int signal_count;
@@ -226,9 +229,11 @@ case_signal_wakes(tc_poll *poll)
     }
     CHECK_EQ(reports, wakes);
     CHECK_EQ(timer_delete(timer), 0);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
+
+#endif
 
 /* ---- changes while another thread waits ---- */
 
@@ -294,8 +299,8 @@ case_arm_while_waiting(tc_poll *poll)
         waiter_expect(&other, 1);
         expect_none(poll);
         poll_forget(poll, fds[0]);
-        close(fds[0]);
-        close(fds[1]);
+        close_fd(fds[0]);
+        close_fd(fds[1]);
     }
 }
 
@@ -311,8 +316,8 @@ case_replace_while_waiting(tc_poll *poll)
     poll_arm(poll, fds[0], BOTH, 2);
     waiter_expect(&other, 2);
     expect_none(poll);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 static void
@@ -331,8 +336,8 @@ case_forget_while_waiting(tc_poll *poll)
         poll_wake(poll);
         waiter_expect(&other, TC_POLL_WAKE);
         expect_none(poll);
-        close(fds[0]);
-        close(fds[1]);
+        close_fd(fds[0]);
+        close_fd(fds[1]);
     }
 }
 
@@ -350,12 +355,12 @@ case_close_while_waiting(tc_poll *poll)
         poll_arm(poll, fds[0], TC_POLL_READ, 1);
         waiter_start(&other, poll, TC_POLL_FOREVER);
         poll_forget(poll, fds[0]);
-        close(fds[0]);
-        CHECK_EQ(fcntl(fds[1], F_SETFL, 0), 0);
-        CHECK_EQ(read(fds[1], &byte, 1), 0);
+        close_fd(fds[0]);
+        until_ready(fds[1], TC_POLL_READ);
+        CHECK_EQ(read_fd(fds[1], &byte, 1), 0);
         poll_wake(poll);
         waiter_expect(&other, TC_POLL_WAKE);
-        close(fds[1]);
+        close_fd(fds[1]);
     }
 }
 
@@ -378,14 +383,14 @@ case_timeout_despite_changes(tc_poll *poll)
     CHECK_EQ(other.result, 0);
     CHECK(tc_clock_monotonic() - start >= (double)timeout_ns * 1e-9);
     poll_forget(poll, fds[0]);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 /* ---- storm ---- */
 
 #define STORM_FDS 24
-#define STORM_STEPS 30000
+#define STORM_STEPS SYSTEM_ROUNDS(30000)
 
 /* Tokens are serial numbers; a report is noted under its token, from which
  * the owner must never see two. */
@@ -460,7 +465,7 @@ case_storm(tc_poll *poll)
             break;
         case 5:
             if (bits >> 30 & 1) {
-                (void)!write(fds[i][1], "x", 1);
+                (void)write_fd(fds[i][1], "x", 1);
             }
             else {
                 drain(fds[i][0]);
@@ -471,15 +476,15 @@ case_storm(tc_poll *poll)
             break;
         default:
             poll_forget(poll, fds[i][0]);
-            close(fds[i][0]);
-            close(fds[i][1]);
+            close_fd(fds[i][0]);
+            close_fd(fds[i][1]);
             make_socketpair(fds[i]);
             armed[i] = -1;
             break;
         }
     }
     for (int i = 0; i < STORM_FDS; i++) {
-        close(fds[i][1]);
+        close_fd(fds[i][1]);
         while (armed[i] >= 0 && !atomic_load(&shared.reported[armed[i]])) {
             sched_yield();
         }
@@ -490,7 +495,7 @@ case_storm(tc_poll *poll)
     CHECK(atomic_load(&shared.wakes) > 0);
     expect_none(poll);
     for (int i = 0; i < STORM_FDS; i++) {
-        close(fds[i][0]);
+        close_fd(fds[i][0]);
     }
 }
 
@@ -537,12 +542,15 @@ case_old_readiness(tc_poll *poll)
     tc_random_seed(&random, tc_test_seed());
     shared.poll = poll;
     CHECK_EQ(pthread_create(&thread, NULL, stale_main, &shared), 0);
-    for (uint64_t i = 0; i < 50000 || atomic_load(&shared.reports) < 100;
+    for (uint64_t i = 0; i < SYSTEM_ROUNDS(50000)
+                         || atomic_load(&shared.reports) < SYSTEM_ROUNDS(100);
          i++) {
         atomic_int spins;
 
         poll_arm(poll, fds[0], TC_POLL_READ, 2 * i);
-        atomic_init(&spins, (int)(tc_random_next(&random) >> 53));
+        /* For about as long as the other needs to notice. */
+        atomic_init(&spins, (int)(tc_random_next(&random)
+                                  >> (SYSTEM_IS_POSIX ? 53 : 46)));
         while (atomic_fetch_sub(&spins, 1) > 0) {
         }
         poll_arm(poll, fds[0], TC_POLL_WRITE, 2 * i + 1);
@@ -550,8 +558,8 @@ case_old_readiness(tc_poll *poll)
     atomic_store(&shared.stop, true);
     poll_wake(poll);
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    close(fds[0]);
-    close(fds[1]);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
 }
 
 int
@@ -563,8 +571,10 @@ main(int argc, char **argv)
         {"wake_beside_report", case_wake_beside_report, 0},
         {"wake_keeps_errno", case_wake_keeps_errno, 0},
         {"wake_from_threads", case_wake_from_threads, 0},
+#if SYSTEM_IS_POSIX
         {"signal_interrupts", case_signal_interrupts, 0},
         {"signal_wakes", case_signal_wakes, 0},
+#endif
         {"arm_while_waiting", case_arm_while_waiting, 0},
         {"replace_while_waiting", case_replace_while_waiting, 0},
         {"forget_while_waiting", case_forget_while_waiting, 0},
