@@ -5,6 +5,7 @@
 #   make test       build, run our tests and upstream's (ARGS="-k ..." for ours)
 #   make test-kqueue   the tests on Linux, with the kqueue backend
 #   make test-c     the C tests, which need no Python
+#   make test-c-windows   the same, cross-compiled for Windows, under wine
 #   make test-windows   ours and upstream's on Windows' Python under wine (ARGS="test_socket")
 #   make cross-compile   compile for other systems (ARGS="x86_64-freebsd")
 #   make types      the types, as mypy and pyright see them, and Trio's beside
@@ -24,8 +25,8 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-.PHONY: demo build test test-c test-kqueue test-native test-upstream \
-	test-windows types cross-compile lint clean test-ecosystem test-suites \
+.PHONY: demo build test test-c test-c-windows test-kqueue test-native \
+	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
 	bench instructions
 
 demo:
@@ -61,6 +62,11 @@ test-kqueue:
 
 test-c:
 	$(MAKE) --no-print-directory -C csrc/tests BUILD=$(CURDIR)/build/c-tests
+
+# Needs wine and mingw-w64, as the next does.
+test-c-windows:
+	$(MAKE) --no-print-directory -C csrc/tests check-windows \
+		BUILD=$(CURDIR)/build/c-tests WINEPREFIX=$(CURDIR)/build/wine
 
 # Needs wine and mingw-w64; docs/building.md says more.
 test-windows: $(BIN)/python
