@@ -269,7 +269,10 @@ case_devices(tc_poll *poll)
         for (int i = 0; i < COUNT; i++) {
             poll_forget(poll, fds[i]);
         }
+        put(ends[1], 1);
+        until_ready(ends[0], TC_POLL_READ);
         expect_none(poll);
+        take(ends[0], 1);
     }
     for (int i = 0; i < COUNT; i++) {
         close_fd(fds[i]);
