@@ -55,6 +55,8 @@ def check_c(csrc: Path) -> Iterator[str]:
 PLACES = {
     ("_core/_thread_cache.py", "get_os_thread_name_func"): "as in base/thread_name.c",
     ("_highlevel_open_tcp_listeners.py", "_listen_on"): "what SO_REUSEADDR means",
+    ("_launch.py", "main"): "how the interpreter writes paths there",
+    ("_launch.py", "_run_path"): "how the interpreter writes paths there",
     ("_path.py", "Path.__new__"): "paths are of the system's kind",
     ("_path.py", "Path"): "what pathlib has there",
     ("_repl.py", "TrioInteractiveConsole"): "what ends the read of a terminal",

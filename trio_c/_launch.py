@@ -51,7 +51,8 @@ def main() -> None:
             sys.argv[0] = "-c"
             exec(_compile_command(target), namespace)
         elif kind == "-":
-            _set_path("")
+            # To Windows' interpreter it is a file in the current directory.
+            _set_path(os.getcwd() if sys.platform == "win32" else "")
             namespace.update(__file__="<stdin>", __cached__=None)
             source = sys.stdin.buffer.read()
             exec(compile(source, "<stdin>", "exec", dont_inherit=True), namespace)
@@ -134,6 +135,9 @@ def _run_path(path: str, namespace: dict[str, object]) -> None:
     from pkgutil import get_importer
 
     full = os.path.join(os.getcwd(), path)
+    if sys.platform == "win32":
+        # There the interpreter asks the system, which writes it its own way.
+        full = os.path.abspath(path)
     if get_importer(full) is not None:
         # A directory or zip file with a __main__.py inside. Once more, what
         # the interpreter itself calls.

@@ -303,8 +303,10 @@ def own_files() -> list[str]:
     return [file for file in files if file not in read_list("omitted", "files")]
 
 
-def judge(runs: list[FileRun], deviations: dict[str, str], complete: bool) -> int:
+def judge(runs: list[FileRun], complete: bool) -> int:
     """Print the table, and what is wrong; the exit status."""
+    always = read_list("deviation", "tests")
+    deviations = always | read_list("sometimes", "tests")
     total: Counter[str] = Counter()
     wrong: list[str] = []
     width = max(len(run.file) for run in runs)
@@ -325,7 +327,7 @@ def judge(runs: list[FileRun], deviations: dict[str, str], complete: bool) -> in
                     wrong.append(f"{name}\n    {result.reason}")
             else:
                 count[result.outcome] += 1
-                if result.outcome == "passed" and name in deviations:
+                if result.outcome == "passed" and name in always:
                     wrong.append(f"{name}\n    passes, but is in deviations.toml")
         print(run.file.ljust(width), *(f"{count[name] or '.':>8}" for name in columns))
         total += count
@@ -351,7 +353,6 @@ def main() -> int:
     options = parser.parse_args()
     build = options.build.resolve()
     build.mkdir(parents=True, exist_ok=True)
-    deviations = read_list("deviation", "tests")
 
     python = get_interpreter(build)
     site = get_packages(build, python)
@@ -381,7 +382,7 @@ def main() -> int:
     finally:
         # What tests have left running under this prefix.
         subprocess.run(["wineserver", "-k"], check=False)
-    return judge(runs, deviations, complete=not options.files)
+    return judge(runs, complete=not options.files)
 
 
 if __name__ == "__main__":
