@@ -236,6 +236,6 @@ def test_traceback_begins_in_the_program(place: Path) -> None:
     result = run_python("-m", "trio_c", "probe.py", "error", cwd=place, status=1)
     lines = result.stderr.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[1].strip().startswith(f'File "{place}/probe.py", line ')
+    assert lines[1].strip().startswith(f'File "{place / "probe.py"}", line ')
     assert lines[-1] == "ValueError: failed on purpose"
     assert sys.executable not in result.stderr

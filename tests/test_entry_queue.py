@@ -255,6 +255,7 @@ async def test_sleeping_loop_misses_no_wake_up():
     thread.join()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1")
 @trio_test
 async def test_signal_handler_wakes_the_sleeping_loop():
     token = lowlevel.current_trio_token()

@@ -128,6 +128,7 @@ async def test_wrong_objects(wait):
     assert are_waiting(1, 0)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there only sockets are waited for")
 @both_ways
 @in_run
 async def test_numbers_of_all_kinds(wait, pair):
@@ -586,6 +587,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is but one")
 def test_environment_chooses_the_poller():
     assert run_program(PRINT_BACKEND, TRIO_C_POLL="poll").stdout == "poll\n"
     assert run_program(PRINT_BACKEND, TRIO_C_POLL="").stdout == f"{BACKEND}\n"

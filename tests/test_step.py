@@ -199,6 +199,7 @@ def test_deadlines_and_jobs_reach_a_lone_task_at_its_next_checkpoint():
     trio.run(main)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there only sockets are waited for")
 def test_a_lone_task_does_not_keep_the_loop_from_polling():
     """Data is there for others as soon as beside two tasks, in passes."""
 

@@ -747,6 +747,7 @@ def test_own_caches_do_not_share_threads(monkeypatch):
     assert [ref() for ref in refs] == [None, None]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork()")
 def test_forked_child_has_threads_of_its_own():
     """Forked beside threads that work, wait, and are about to take the GIL."""
 

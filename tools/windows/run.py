@@ -231,7 +231,6 @@ def run_own(file: str, place: Place) -> FileRun:
     path = os.pathsep.join(map(str, (UPSTREAM / "inside", place.package)))
     environment = os.environ | {
         "PYTHONPATH": path,
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "UPSTREAM_REPORT": str(report),
     }
     command = [str(place.python), "-P", "-m", "pytest", "-p", "no:cacheprovider"]
