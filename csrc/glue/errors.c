@@ -2,6 +2,7 @@
 #include "errors.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "../base/sock.h"
 
@@ -20,8 +21,14 @@ tc_error_set_errno(int err)
         tc_error_set_sock(WSAENOTSOCK);
         return;
     }
-    errno = -err;
-    PyErr_SetFromErrno(PyExc_OSError);
+    /* Not by way of errno: the interpreter may have another C library, with
+       an errno of its own. */
+    PyObject *exc = PyObject_CallFunction(PyExc_OSError, "is", -err,
+                                          strerror(-err));
+    if (exc != NULL) {
+        tc_error_raise(exc);
+        Py_DECREF(exc);
+    }
 }
 
 #else
