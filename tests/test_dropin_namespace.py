@@ -72,6 +72,14 @@ UPSTREAM = {
 if BACKEND == "kqueue":
     UPSTREAM["trio_c.lowlevel"] += "current_kqueue monitor_kevent wait_kevent"
 
+# What it has on Windows.
+if BACKEND == "iocp":
+    UPSTREAM["trio_c.lowlevel"] += """
+        WaitForSingleObject current_iocp monitor_completion_key readinto_overlapped
+        register_with_iocp wait_overlapped write_overlapped
+        """
+    UPSTREAM["trio_c.lowlevel"] = UPSTREAM["trio_c.lowlevel"].replace("FdStream", "")
+
 # What it has beyond that.
 OURS = {"trio_c": {"install"}}
 

@@ -147,7 +147,16 @@ class RunStatistics(_Described):
     io_statistics: _IOStatistics
     run_sync_soon_queue_size: int
 
-if sys.platform == "win32":
+# Who asks for no system in particular gets the first.
+if sys.platform == "linux":
+    @frozen(eq=False)
+    class _EpollStatistics(_Described):
+        tasks_waiting_read: int
+        tasks_waiting_write: int
+        backend: Literal["epoll", "poll"]
+
+    _IOStatistics: TypeAlias = _EpollStatistics
+elif sys.platform == "win32":
     @frozen(eq=False)
     class _WindowsStatistics(_Described):
         tasks_waiting_read: int
@@ -157,7 +166,7 @@ if sys.platform == "win32":
         backend: Literal["windows"]
 
     _IOStatistics: TypeAlias = _WindowsStatistics
-elif sys.platform != "linux":
+else:
     @frozen(eq=False)
     class _KqueueStatistics(_Described):
         tasks_waiting: int
@@ -165,14 +174,6 @@ elif sys.platform != "linux":
         backend: Literal["kqueue", "poll"]
 
     _IOStatistics: TypeAlias = _KqueueStatistics
-else:
-    @frozen(eq=False)
-    class _EpollStatistics(_Described):
-        tasks_waiting_read: int
-        tasks_waiting_write: int
-        backend: Literal["epoll", "poll"]
-
-    _IOStatistics: TypeAlias = _EpollStatistics
 
 @final
 class SystemClock(Clock):
