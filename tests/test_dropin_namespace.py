@@ -6,7 +6,9 @@ import ast
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from _processes import run_code
@@ -72,13 +74,15 @@ UPSTREAM = {
 if BACKEND == "kqueue":
     UPSTREAM["trio_c.lowlevel"] += "current_kqueue monitor_kevent wait_kevent"
 
-# What it has on Windows.
+# What it has on Windows, and what not.
 if BACKEND == "iocp":
+    UPSTREAM["trio_c.lowlevel"] = UPSTREAM["trio_c.lowlevel"].replace("FdStream", "")
     UPSTREAM["trio_c.lowlevel"] += """
         WaitForSingleObject current_iocp monitor_completion_key readinto_overlapped
         register_with_iocp wait_overlapped write_overlapped
         """
-    UPSTREAM["trio_c.lowlevel"] = UPSTREAM["trio_c.lowlevel"].replace("FdStream", "")
+    UPSTREAM["trio_c.socket"] = UPSTREAM["trio_c.socket"].replace("sethostname", "")
+    UPSTREAM["trio_c.socket"] += "fromshare"
 
 # What it has beyond that.
 OURS = {"trio_c": {"install"}}
@@ -88,8 +92,6 @@ OURS = {"trio_c": {"install"}}
 def test_public_names(name: str) -> None:
     module = importlib.import_module(name)
     expected = {*UPSTREAM[name].split()}
-    if sys.platform == "win32" and name == "trio_c.socket":
-        expected = expected - {"sethostname"} | {"fromshare"}
     for attribute in expected:
         getattr(module, attribute)
     public = {n for n in dir(module) if not n.startswith("_") and n != "annotations"}
@@ -186,25 +188,22 @@ def test_type_checkers_are_told_the_same(name: str) -> None:
     module = importlib.import_module(name)
     told: dict[str, object] = {}
     # What type checkers take a system's backend from.
-    conditions = {
-        "sys.platform == 'win32'": "iocp",
-        "sys.platform != 'linux'": "kqueue",  # nor Windows
-    }
+    platform = {"kqueue": "darwin", "iocp": "win32"}.get(BACKEND, "linux")
+    system = {"sys": SimpleNamespace(platform=platform)}
+
+    def chosen(lines: list[ast.stmt]) -> Iterator[ast.stmt]:
+        for line in lines:
+            if isinstance(line, ast.If):
+                holds = eval(ast.unparse(line.test), system)
+                yield from chosen(line.body if holds else line.orelse)
+            elif ast.unparse(line) != "import sys":
+                yield line
+
     for node in ast.parse(Path(module.__file__).read_text()).body:
         if not isinstance(node, ast.If):
             continue
         assert ast.unparse(node.test) == "TYPE_CHECKING"
-        lines = []
-        for line in node.body:
-            if isinstance(line, ast.If):
-                while True:
-                    if conditions[ast.unparse(line.test)] == BACKEND:
-                        lines += line.body
-                    if not line.orelse:
-                        break
-                    [line] = line.orelse
-            elif ast.unparse(line) != "import sys":
-                lines.append(line)
+        lines = chosen(node.body)
         for line in lines:
             assert isinstance(line, ast.ImportFrom)
             source = "." * line.level + (line.module or "")

@@ -7,7 +7,6 @@ import msvcrt
 import os
 import sys
 from itertools import count
-from secrets import token_hex
 
 from .. import _wait_for_object, _windows_pipes
 
@@ -44,7 +43,7 @@ def _open_pipe(*, read_overlapped: bool, write_overlapped: bool) -> tuple[int, i
 
     Anonymous pipes have no overlapped I/O, so it gets a name that nobody knows.
     """
-    name = rf"\\.\pipe\trio-c-{os.getpid()}-{next(_pipe_numbers)}-{token_hex(8)}"
+    name = rf"\\.\pipe\trio-c-{os.getpid()}-{next(_pipe_numbers)}-{os.urandom(8).hex()}"
     read_flags = _winapi.PIPE_ACCESS_INBOUND | _winapi.FILE_FLAG_FIRST_PIPE_INSTANCE
     if read_overlapped:
         read_flags |= _winapi.FILE_FLAG_OVERLAPPED
