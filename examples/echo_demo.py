@@ -6,7 +6,6 @@ Starts the server on a free port, lets the client check it, stops the server,
 and ends with the client's exit status.
 """
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +30,10 @@ def main() -> int:
         client = [*TRIO_C, "echo_client.py", "--port", *port, *sys.argv[1:]]
         status = subprocess.run(client, cwd=HERE).returncode
     finally:
+        ended = server.poll()
         server.terminate()
-        ended = server.wait()
-    if ended != -signal.SIGTERM:
+        server.wait()
+    if ended is not None:
         print(f"the server had ended with status {ended}", file=sys.stderr)
         return 1
     return status
