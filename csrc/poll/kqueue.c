@@ -115,7 +115,9 @@ static int
 kqueue_set(kqueue_poll *self, int fd, uint32_t interest, bool edge,
            uint64_t token)
 {
-    uintptr_t udata = TC_KQ_MARK | (self->next_serial & TC_KQ_SERIAL_MASK);
+    /* Used up even if this fails: somebody may have fetched an event by then,
+     * which must not pass for one of the next registration. */
+    uintptr_t udata = TC_KQ_MARK | (self->next_serial++ & TC_KQ_SERIAL_MASK);
     uint32_t registered = 0;
     int err;
 
@@ -139,7 +141,6 @@ kqueue_set(kqueue_poll *self, int fd, uint32_t interest, bool edge,
     if (err < 0) {
         goto error;
     }
-    self->next_serial++;
     self->entries[fd] = (kqueue_entry){
         .token = token,
         .udata = udata,

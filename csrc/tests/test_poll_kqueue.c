@@ -36,6 +36,11 @@ static int early_ends;
 /* The so-manyth change from now fails; 0: none does. */
 static int failing_change;
 
+/* What a wait has fetched right before that, and not looked at yet. */
+static bool fetches_before_failing;
+static struct kevent fetched;
+static int fetched_count;
+
 static bool realloc_fails;
 
 /* In seconds; of any wait so far that had a timeout. */
@@ -65,11 +70,22 @@ __wrap_kevent(int kq, const struct kevent *changes, int nchanges,
     int n;
 
     if (nchanges > 0 && failing_change > 0 && --failing_change == 0) {
+        if (fetches_before_failing) {
+            struct timespec now = {0, 0};
+
+            fetches_before_failing = false;
+            fetched_count = __real_kevent(kq, NULL, 0, &fetched, 1, &now);
+        }
         errno = ENOMEM;
         return -1;
     }
     if (timeout != NULL && timeout->tv_sec > longest_timeout) {
         longest_timeout = timeout->tv_sec;
+    }
+    if (nevents > 0 && fetched_count > 0) {
+        fetched_count = 0;
+        events[0] = fetched;
+        return 1;
     }
     if (nevents > 0 && early_ends > 0) {
         early_ends--;
@@ -643,6 +659,30 @@ case_interrupted_changes(tc_poll *poll)
     close(fds[1]);
 }
 
+/* What belongs to half a registration that failed is not taken for an event
+ * of the next one. */
+static void
+case_fetched_then_failed(tc_poll *poll)
+{
+    int fds[2];
+
+    make_socketpair(fds);
+    put(fds[1], 1);
+    fetches_before_failing = true;
+    failing_change = 2;
+    CHECK_EQ(poll->ops->arm(poll, fds[0], BOTH, 1), -ENOMEM);
+    CHECK_EQ(failing_change, 0);
+    CHECK_EQ(fetched_count, 1);
+    take(fds[0], 1);
+    poll_arm(poll, fds[0], TC_POLL_READ, 2);
+    expect_none(poll);
+    CHECK_EQ(fetched_count, 0);
+    put(fds[1], 1);
+    expect_one(poll, 2, TC_POLL_READ);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* The tokens of reports that are nobody's. */
 static void
 case_reserved_tokens(tc_poll *poll)
@@ -676,6 +716,7 @@ main(int argc, char **argv)
         {"broken_edge", case_broken_edge, 0},
         {"fetched_then_forgotten", case_fetched_then_forgotten, 0},
         {"fetched_then_armed", case_fetched_then_armed, 0},
+        {"fetched_then_failed", case_fetched_then_failed, 0},
         {"early_ends", case_early_ends, 0},
         {"long_timeouts", case_long_timeouts, 0},
         {"full_batch", case_full_batch, 0},
