@@ -134,6 +134,7 @@ def test_functions():
             result.send(None)
 
 
+@queue_is_deprecated
 @pytest.mark.skipif(BACKEND != "kqueue", reason="they are there with a kqueue only")
 def test_told_to_use_poll(monkeypatch):
     monkeypatch.setenv("TRIO_C_POLL", "poll")
@@ -141,6 +142,12 @@ def test_told_to_use_poll(monkeypatch):
     async def main():
         with pytest.raises(RuntimeError, match="^this run has no kqueue: .*'poll'$"):
             trio.lowlevel.current_kqueue()
+        with pytest.raises(RuntimeError, match="^this run has no kqueue: .*'poll'$"):
+            with trio.move_on_after(5):
+                await trio.lowlevel.wait_kevent(3, -1, leave)
+        with pytest.raises(RuntimeError, match="^this run has no kqueue: .*'poll'$"):
+            with trio.lowlevel.monitor_kevent(3, -1):
+                pass
         statistics = trio.lowlevel.current_statistics().io_statistics
         assert (statistics.backend, statistics.monitors) == ("poll", 0)
         with trio.fail_after(30):
@@ -215,6 +222,41 @@ async def test_forked_child_has_another():
     assert current_kqueue() is kqueue
     assert kqueue.fileno() == number
     assert gone(7, KQ_FILTER_USER)
+
+
+@with_kqueue
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_forked_child_does_not_close_it(monkeypatch):
+    """Its number may be that of something else there."""
+    closed = []
+
+    class Kqueue:
+        @staticmethod
+        def fromfd(number):
+            return Kqueue()
+
+        def close(self):
+            closed.append(os.getpid())
+
+    async def main():
+        nonlocal pid
+        current_kqueue()
+        pid = os.fork()
+        if not pid:
+            # The run ends before it does anything else.
+            trio.lowlevel.current_task()._schedule_points = "no number"
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(select, "kqueue", Kqueue)
+    pid = None
+    try:
+        trio.run(main)
+    except trio.TrioInternalError:
+        assert pid == 0
+    if not pid:
+        os._exit(1 if closed else 0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert closed == [os.getpid()]
 
 
 # --- wait_kevent
@@ -492,6 +534,45 @@ def test_monitor_says_that_its_queue_is_deprecated():
         manager.__exit__(None, None, None)
 
     trio.run(main)
+
+
+@with_kqueue
+@in_run
+async def test_whoever_gets_an_event_may_have_others_fetched():
+    runner = trio.lowlevel.current_task()._runner
+    got = []
+
+    class Receiver:
+        def put_nowait(self, event):
+            got.append(event.ident)
+            if len(got) == 1:
+                for number in range(100, 200):
+                    once(number, KQ_FILTER_USER)
+                    trigger(number)
+                runner.io_manager.get_events(0)
+
+    receiver = Receiver()
+    numbers = [*range(10), *range(100, 200)]
+    pairs = [stdlib.socketpair() for _ in range(20)]  # room to fetch many at once
+    async with trio.open_nursery() as nursery:
+        for left, _ in pairs:
+            nursery.start_soon(trio.lowlevel.wait_readable, left)
+        await wait_all_tasks_blocked()
+        for number in numbers:
+            trio_c._native.io_add_receiver(runner, number, KQ_FILTER_USER, receiver)
+        for number in range(10):
+            once(number, KQ_FILTER_USER)
+            trigger(number)
+        with trio.move_on_after(5):
+            while len(got) < len(numbers):
+                await trio.sleep(0)
+        for number in numbers:
+            trio_c._native.io_remove_receiver(runner, number, KQ_FILTER_USER, receiver)
+        nursery.cancel_scope.cancel()
+    assert sorted(got) == numbers
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
 
 
 # --- closing

@@ -18,10 +18,12 @@
 #if TC_POLL_HAVE_KQUEUE
 
 #include <limits.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/event.h>
 #include <sys/time.h>
 
+#include "../base/fork.h"
 #include "../poll/kqueue.h"
 #include "runner.h"
 #include "task.h"
@@ -42,6 +44,12 @@ kq_need(tc_io *io)
     io_kqueue *self = io->extra;
     if (self != NULL) {
         return self;
+    }
+    if (io->ops != &tc_poll_ops_kqueue) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "this run has no kqueue: TRIO_C_POLL is '%s'",
+                     io->ops->name);
+        return NULL;
     }
     self = PyMem_Calloc(1, sizeof(*self));
     if (self == NULL) {
@@ -306,18 +314,39 @@ kq_process(tc_io *io)
     if (io->ops != &tc_poll_ops_kqueue || io->poll == NULL) {
         return 0;
     }
-    const struct kevent *events;
-    int n = tc_kqueue_take(io->poll, &events);
-    for (int i = 0; i < n && io->poll != NULL; i++) {
-        struct kevent event = events[i];
-        if (kq_deliver(io, &event) < 0) {
-            return -1;
-        }
+    const struct kevent *taken;
+    int n = tc_kqueue_take(io->poll, &taken);
+    if (n == 0) {
+        return 0;
     }
-    return 0;
+    /* Whoever is told may wait, or fork and so have the poller replaced. */
+    size_t size = (size_t)n * sizeof(*taken);
+    struct kevent *events = PyMem_Malloc(size);
+    if (events == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(events, taken, size);
+    int r = 0;
+    for (int i = 0; r == 0 && i < n && io->poll != NULL; i++) {
+        r = kq_deliver(io, &events[i]);
+    }
+    PyMem_Free(events);
+    return r;
 }
 
 /* --- the life of it ------------------------------------------------- */
+
+static void
+kq_forked(tc_io *io)
+{
+    io_kqueue *self = io->extra;
+    if (self != NULL) {
+        /* It must neither be used nor end: its number is not a kqueue here,
+           and perhaps something else. */
+        self->queue = NULL;
+    }
+}
 
 static void
 kq_close(tc_io *io)
@@ -325,6 +354,9 @@ kq_close(tc_io *io)
     io_kqueue *self = io->extra;
     if (self == NULL) {
         return;
+    }
+    if (io->forks != tc_fork_count()) {
+        kq_forked(io);
     }
     PyObject *error = PyErr_GetRaisedException();
     PyObject *queue = self->queue;
@@ -340,17 +372,6 @@ kq_close(tc_io *io)
     Py_XDECREF(queue);
     PyDict_Clear(self->receivers);
     PyErr_SetRaisedException(error);
-}
-
-static void
-kq_forked(tc_io *io)
-{
-    io_kqueue *self = io->extra;
-    if (self != NULL) {
-        /* It must neither be used nor end: its number is not a kqueue here,
-           and perhaps something else. */
-        self->queue = NULL;
-    }
 }
 
 static int
@@ -400,12 +421,6 @@ kq_current(PyObject *module, PyObject *runner)
     tc_io *io = tc_io_from_argument(kq_module_state(module), runner);
     io_kqueue *self = io == NULL ? NULL : kq_need(io);
     if (self == NULL) {
-        return NULL;
-    }
-    if (io->ops != &tc_poll_ops_kqueue) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "this run has no kqueue: TRIO_C_POLL is '%s'",
-                     io->ops->name);
         return NULL;
     }
     if (self->queue == NULL) {
