@@ -497,6 +497,33 @@ async def test_busy_with_a_socket_that_stays_registered():
         os.close(number)
 
 
+@with_kqueue
+@pytest.mark.parametrize("flags", ["KQ_EV_ONESHOT", "KQ_EV_CLEAR", None])
+@pytest.mark.parametrize("kind", ["stranger", "ours"])
+@in_run
+async def test_who_waits_already_is_not_disturbed(kind, flags):
+    """wait_kevent wants its event registered before, which replaces what was."""
+    peer, sock = await tcp_pair()
+    number = sock.fileno()
+    with peer, sock:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                if kind == "ours":
+                    nursery.start_soon(sock.recv, 1)
+                else:
+                    nursery.start_soon(trio.lowlevel.wait_readable, number)
+                await wait_all_tasks_blocked()
+                extra = getattr(select, flags) if flags else 0
+                change(number, KQ_FILTER_READ, KQ_EV_ADD | extra)
+                with pytest.raises(trio.BusyResourceError, match=BUSY):
+                    await wait_kevent(number, KQ_FILTER_READ, leave)
+                nursery.cancel_scope.deadline = trio.current_time() + 5
+                peer.send(b"x")
+            assert not nursery.cancel_scope.cancelled_caught
+            if kind == "stranger":
+                assert await sock.recv(1) == b"x"
+
+
 # --- monitor_kevent
 
 

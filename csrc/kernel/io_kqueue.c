@@ -264,6 +264,17 @@ kq_give(tc_io *io, PyObject *receiver, PyObject *value)
     return r == NULL ? -1 : 0;
 }
 
+/* Somebody has registered a pair that others wait for through the table, and
+   so has taken its place. Ours comes back, and looks at what is ready. */
+static int
+kq_restore(tc_io *io, int fd)
+{
+    tc_io_entry *entry = tc_io_entry_find(io, fd);
+    entry->armed = 0;
+    int err = tc_io_entry_arm(io, entry);
+    return err < 0 ? tc_io_entry_fail(io, entry, err, NULL) : 0;
+}
+
 static int
 kq_deliver(tc_io *io, const struct kevent *event)
 {
@@ -275,7 +286,10 @@ kq_deliver(tc_io *io, const struct kevent *event)
     }
     PyObject *receiver;
     int r = kq_find(io, key, &receiver);
-    if (r == 0 && (self == NULL || !self->left)) {
+    if (r == 0 && kq_is_waited(io, event->ident, event->filter)) {
+        r = kq_restore(io, (int)event->ident);
+    }
+    else if (r == 0 && (self == NULL || !self->left)) {
         /* It would come again and again, and the loop never sleep. */
         PyObject *error = PyObject_CallOneArg(PyExc_KeyError, key);
         if (error != NULL) {
