@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import gc
 import inspect
+import itertools
 import os
 import select
 import socket as stdlib
@@ -231,9 +232,7 @@ def test_forked_child_does_not_close_it(monkeypatch):
     closed = []
 
     class Kqueue:
-        @staticmethod
-        def fromfd(number):
-            return Kqueue()
+        fromfd = classmethod(lambda cls, number: cls())
 
         def close(self):
             closed.append(os.getpid())
@@ -242,8 +241,7 @@ def test_forked_child_does_not_close_it(monkeypatch):
         nonlocal pid
         current_kqueue()
         pid = os.fork()
-        if not pid:
-            # The run ends before it does anything else.
+        if not pid:  # the run ends at once
             trio.lowlevel.current_task()._schedule_points = "no number"
             await trio.lowlevel.checkpoint()
 
@@ -578,8 +576,7 @@ async def test_whoever_gets_an_event_may_have_others_fetched():
                     trigger(number)
                 runner.io_manager.get_events(0)
 
-    receiver = Receiver()
-    numbers = [*range(10), *range(100, 200)]
+    receiver, numbers = Receiver(), [*range(10), *range(100, 200)]
     pairs = [stdlib.socketpair() for _ in range(20)]  # room to fetch many at once
     async with trio.open_nursery() as nursery:
         for left, _ in pairs:
@@ -590,16 +587,15 @@ async def test_whoever_gets_an_event_may_have_others_fetched():
         for number in range(10):
             once(number, KQ_FILTER_USER)
             trigger(number)
-        with trio.move_on_after(5):
-            while len(got) < len(numbers):
-                await trio.sleep(0)
+        deadline = trio.current_time() + 5
+        while len(got) < len(numbers) and trio.current_time() < deadline:
+            await trio.sleep(0)
         for number in numbers:
             trio_c._native.io_remove_receiver(runner, number, KQ_FILTER_USER, receiver)
         nursery.cancel_scope.cancel()
     assert sorted(got) == numbers
-    for pair in pairs:
-        for sock in pair:
-            sock.close()
+    for sock in itertools.chain(*pairs):
+        sock.close()
 
 
 # --- closing
