@@ -99,6 +99,9 @@ tc_io_close(tc_io *io)
     if (io == NULL || io->poll == NULL) {
         return;
     }
+    if (TC_IO_HAVE_EXTRA && tc_io_extra.ending != NULL) {
+        tc_io_extra.ending(io);
+    }
     io->ops->close(io->poll);
     io->poll = NULL;
     io->n_events = 0;

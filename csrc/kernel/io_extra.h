@@ -41,6 +41,8 @@ typedef struct tc_io_extra_def {
     void (*waiting)(tc_io *io);
     /* Hand out what the last wait has brought. 0, or -1 with exception. */
     int (*process)(tc_io *io);
+    /* The poller is going to be closed. Keeps the exception. May be NULL. */
+    void (*ending)(tc_io *io);
     /* The poller has been closed. Keeps the exception. */
     void (*close)(tc_io *io);
     /* It was the parent's; this is a child, and has another now. */

@@ -7,11 +7,17 @@
 
 #if TC_POLL_HAVE_IOCP
 
+#  include "../base/clock.h"
 #  include "../glue/args.h"
 #  include "../glue/errors.h"
 #  include "../glue/function.h"
 #  include "../glue/types.h"
 #  include "runner.h"
+
+/* How long the end of a run waits for operations that it has cancelled, in
+   seconds, and how many packets it takes at once. */
+#  define ENDING_PATIENCE 1.0
+#  define ENDING_BATCH 64
 
 /* --- the state ---------------------------------------------------------- */
 
@@ -37,6 +43,36 @@ tc_io_windows_need(tc_io *io)
     windows->next_key = TC_IO_KEY_FIRST_MONITOR;
     io->extra = windows;
     return windows;
+}
+
+/* The port goes, but not with operations in flight whose memory is ours: they
+   are cancelled, and awaited. That takes looking at the port, since Windows
+   writes how an operation ended when its packet is taken; and at the
+   operations, since those of a handle that is not registered with the port
+   send none. */
+static void
+windows_ending(tc_io *io)
+{
+    tc_io_windows *windows = io->extra;
+    if (windows == NULL || tc_overlapped_are_over(&windows->operations)) {
+        return;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    double deadline = tc_clock_monotonic() + ENDING_PATIENCE;
+    int n = 0;
+    tc_overlapped_cancel_all(&windows->operations);
+    while (n >= 0 && !tc_overlapped_are_over(&windows->operations)
+           && tc_clock_monotonic() < deadline) {
+        tc_poll_event events[ENDING_BATCH];
+        tc_iocp_completion packet;
+        Py_BEGIN_ALLOW_THREADS
+        n = io->ops->wait(io->poll, events, ENDING_BATCH, 1000000);
+        Py_END_ALLOW_THREADS
+        while (tc_iocp_take(io->poll, &packet, 1) == 1) {
+            /* Nobody is left to hear of it. */
+        }
+    }
+    PyErr_SetRaisedException(raised);
 }
 
 /* The port is gone, and with it what was still on its way through it. */
@@ -356,6 +392,7 @@ const tc_io_extra_def tc_io_extra = {
     .closing = windows_closing,
     .waiting = windows_ignore,
     .process = windows_process,
+    .ending = windows_ending,
     .close = windows_close,
     .forked = windows_ignore,
     .traverse = windows_traverse,

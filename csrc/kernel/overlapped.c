@@ -7,8 +7,6 @@
 #if TC_POLL_HAVE_IOCP
 
 #  define FIRST_CHAINS 64
-/* How long the end of a run waits for the system to let go: steps of 1 ms. */
-#  define CLOSE_STEPS 1000
 
 /* --- lifetime ----------------------------------------------------------- */
 
@@ -150,13 +148,34 @@ table_take_all(tc_overlapped_table *table)
     return all;
 }
 
-/* Has the system let go of everything that the core began? */
+/* Is the system done with it, as far as it concerns us? */
 static int
-overlapped_are_over(const tc_overlapped *all)
+overlapped_is_over(const tc_overlapped *op)
 {
-    for (const tc_overlapped *op = all; op != NULL; op = op->next) {
-        if (op->of_caller == NULL && !HasOverlappedIoCompleted(op->ov)) {
-            return 0;
+    return op->of_caller != NULL || HasOverlappedIoCompleted(op->ov);
+}
+
+void
+tc_overlapped_cancel_all(const tc_overlapped_table *table)
+{
+    for (size_t i = 0; i < table->n_chains; i++) {
+        for (tc_overlapped *op = table->chains[i]; op != NULL; op = op->next) {
+            if (op->of_caller == NULL) {
+                /* It may be over already, or its handle closed. */
+                (void)CancelIoEx(op->handle, op->ov);
+            }
+        }
+    }
+}
+
+int
+tc_overlapped_are_over(const tc_overlapped_table *table)
+{
+    for (size_t i = 0; i < table->n_chains; i++) {
+        for (tc_overlapped *op = table->chains[i]; op != NULL; op = op->next) {
+            if (!overlapped_is_over(op)) {
+                return 0;
+            }
         }
     }
     return 1;
@@ -165,26 +184,10 @@ overlapped_are_over(const tc_overlapped *all)
 void
 tc_overlapped_close(tc_overlapped_table *table)
 {
-    tc_overlapped *all = table_take_all(table);
-    for (tc_overlapped *op = all; op != NULL; op = op->next) {
-        if (op->of_caller == NULL) {
-            /* It may be over already, or its handle closed. */
-            (void)CancelIoEx(op->handle, op->ov);
-        }
-    }
-    /* Not through the port: what was never registered with it does not come
-       there. */
-    int over = overlapped_are_over(all);
-    for (int i = 0; !over && i < CLOSE_STEPS; i++) {
-        Py_BEGIN_ALLOW_THREADS
-        Sleep(1);
-        Py_END_ALLOW_THREADS
-        over = overlapped_are_over(all);
-    }
     tc_overlapped *next;
-    for (tc_overlapped *op = all; op != NULL; op = next) {
+    for (tc_overlapped *op = table_take_all(table); op != NULL; op = next) {
         next = op->next;
-        if (op->of_caller == NULL && !HasOverlappedIoCompleted(op->ov)) {
+        if (!overlapped_is_over(op)) {
             continue;  /* better a leak than somebody else's memory */
         }
         op->in_flight = 0;

@@ -58,9 +58,13 @@ tc_overlapped *tc_overlapped_find(const tc_overlapped_table *table,
 /* The system is done with it: out of the table. If nobody holds it, it is
    gone then. Can run Python. */
 void tc_overlapped_done(tc_overlapped_table *table, tc_overlapped *op);
-/* The run ends: cancel everything, wait until the system has let go, empty
-   the table. What does not let go stays in memory for good. Can run Python,
-   which finds the table empty. */
+/* The run ends: cancel everything that the core began. */
+void tc_overlapped_cancel_all(const tc_overlapped_table *table);
+/* Has the system let go of all that? Where the handle is registered with a
+   port it may do so only when the completion is taken from there. */
+int tc_overlapped_are_over(const tc_overlapped_table *table);
+/* Empty the table. What the system has not let go of stays in memory for
+   good. Can run Python, which finds the table empty. */
 void tc_overlapped_close(tc_overlapped_table *table);
 
 #endif
