@@ -3,8 +3,10 @@
 import ctypes
 import gc
 import inspect
+import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import typing
@@ -420,6 +422,48 @@ def test_a_handle_that_is_not_registered(crash):
     )
     assert buffer == b"data"
     assert not is_pinned(buffer)
+
+
+# A read that does not return before a thread has written: on a handle that is
+# not for overlapped I/O, for want of a slow disk.
+BLOCKED = """
+import threading, time
+import trio_c as trio
+from _windows import pipe, write
+
+buffer = bytearray(4)
+begun = threading.Event()
+
+def write_later(handle):
+    begun.wait()
+    time.sleep(0.3)
+    write(handle, b"data")
+
+async def main():
+    with pipe(read_overlapped=False) as (r, w):
+        thread = threading.Thread(target=write_later, args=(w,))
+        thread.start()
+        begun.set()
+        with trio.move_on_after(0.1):
+            await trio.lowlevel.readinto_overlapped(r, buffer)
+
+try:
+    trio.run(main)
+except trio.TrioInternalError:  # for want of a completion
+    print(buffer.decode())
+"""
+
+
+def test_other_threads_run_while_the_system_reads_at_once():
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BLOCKED],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == [b"data"]
 
 
 def test_ctrl_c():

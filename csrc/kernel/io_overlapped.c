@@ -353,10 +353,15 @@ transfer_submit(AwaitableObject *self, TaskObject *task, overlapped_kind kind)
         return -1;
     }
     DWORD len = (DWORD)op->buffer.len;
+    DWORD code;
+    /* Files on disks are often read and written at once, whatever was asked
+       for, and that takes as long as it takes. */
+    Py_BEGIN_ALLOW_THREADS
     BOOL ok = kind == KIND_READ
                   ? ReadFile(op->handle, op->buffer.buf, len, NULL, op->ov)
                   : WriteFile(op->handle, op->buffer.buf, len, NULL, op->ov);
-    DWORD code = ok ? 0 : GetLastError();
+    code = ok ? 0 : GetLastError();
+    Py_END_ALLOW_THREADS
     /* What succeeds at once completes at the port all the same, and so does
        the first part of a message. */
     if (code == 0 || code == ERROR_IO_PENDING || code == ERROR_MORE_DATA) {
