@@ -104,6 +104,9 @@ class BuildExtension(build_ext):
             for extension in self.extensions:
                 arguments = msvc_flags()
                 extension.extra_compile_args, extension.extra_link_args = arguments
+            # Else each thread below would do it, once only being allowed.
+            if not self.compiler.initialized:
+                self.compiler.initialize()
         compile_serially = self.compiler.compile
 
         def compile_all(files, **options):
