@@ -130,7 +130,7 @@ tc_sock_pair(int fds[2])
     SOCKET ends[2] = {INVALID_SOCKET, INVALID_SOCKET};
     SOCKET listener;
     WSADATA unused;
-    int err = 0;
+    int err;
 
     /* Counted by Windows, and kept until the process ends: sockets may
      * outlive whoever asked first. */
@@ -138,9 +138,10 @@ tc_sock_pair(int fds[2])
     if (err != 0) {
         return -err;
     }
+    /* Each error is looked at before another call can hide it. */
     listener = sock_new_tcp();
-    ends[1] = sock_new_tcp();
-    if (listener == INVALID_SOCKET || ends[1] == INVALID_SOCKET
+    if (listener == INVALID_SOCKET
+        || (ends[1] = sock_new_tcp()) == INVALID_SOCKET
         || sock_pair_connect(ends, listener) < 0) {
         err = -WSAGetLastError();
     }
