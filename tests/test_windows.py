@@ -402,6 +402,35 @@ def test_a_completion_that_was_quicker_counts():
     trio.run(main)
 
 
+def test_cancelled_when_the_handle_is_gone_but_the_operation_is_not():
+    async def main():
+        buffer = ctypes.create_string_buffer(4)
+        overlapped = OVERLAPPED()
+        with pipe() as (r, w), pipe() as (other, _):
+            lowlevel.register_with_iocp(r)
+            begin_read(r, buffer, overlapped)
+            # The number is another file's by now: nothing is found there.
+            call = lowlevel.wait_overlapped(other, ctypes.addressof(overlapped))
+            results = []
+
+            async def wait():
+                results.append(await call)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+                    await trio.sleep(0.01)
+                assert not results
+                write(w, b"data")
+            assert results[0].dwNumberOfBytesTransferred == 4
+            assert buffer.raw == b"data"
+
+    trio.run(main)
+
+
 def test_a_handle_that_is_not_registered(crash):
     buffer = Buffer(4)
 

@@ -8,7 +8,8 @@
  * - Cancelling never ends the wait: it asks the system to end the operation,
  *   and the completion tells which of the two came first. A completion that
  *   never comes, because the handle is not registered with the port, is
- *   noticed by a packet that we send to ourselves behind it.
+ *   noticed by a packet that we send to ourselves behind the end of the
+ *   operation.
  * - Once begun, an awaitable's `value` is what raises the cancellation that
  *   was asked for, or NULL.
  */
@@ -92,8 +93,8 @@ overlapped_release(AwaitableObject *self)
 
 /* --- cancelling --------------------------------------------------------- */
 
-/* The operation is over, or was never seen by the port: have the port say
-   which. */
+/* The operation cannot be cancelled: it is over, or nearly so. Have the port
+   say whether its completion was sent there. */
 static int
 overlapped_mark_late(tc_io *io, tc_overlapped *op)
 {
@@ -129,7 +130,7 @@ overlapped_abort(AwaitableObject *self, struct tc_abort *why)
     }
     switch (GetLastError()) {
     case ERROR_NOT_FOUND:
-    case ERROR_INVALID_HANDLE:  /* closed, which ended the operation */
+    case ERROR_INVALID_HANDLE:  /* closed, which ends the operation */
         return overlapped_mark_late(self->task->runner->io, op) < 0
                    ? TC_ABORT_ERROR
                    : TC_ABORT_FAILED;
@@ -149,6 +150,11 @@ tc_io_overlapped_late_cancel(tc_io *io, const tc_iocp_completion *packet)
         = tc_overlapped_find(&windows->operations, packet->overlapped);
     if (op == NULL || op->cancel_mark != packet->bytes) {
         return 0;  /* its completion came first, as it should */
+    }
+    if (!HasOverlappedIoCompleted(op->ov)) {
+        /* Not over yet, but not to be cancelled: its handle was closed, say,
+           and its device takes its time. */
+        return 0;
     }
     tc_link *waiter = tc_list_first(&op->waiter);
     if (waiter == NULL) {
