@@ -365,12 +365,25 @@ iocp_room(const iocp_poll *self, int left)
     return room < left ? room : left;
 }
 
+/* How many packets of our own are in the port at most. */
+static size_t
+iocp_in_flight(iocp_poll *self)
+{
+    size_t in_flight;
+
+    AcquireSRWLockExclusive(&self->lock);
+    in_flight = self->afd.in_flight;
+    ReleaseSRWLockExclusive(&self->lock);
+    return in_flight;
+}
+
 static int
 iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
 {
     iocp_poll *self = (iocp_poll *)base;
     int64_t left_ns = timeout_ns;
     double deadline = 0.0;
+    size_t ahead = 0;           /* packets to look at; 0: not counted yet */
     int filled = 0;
     int room;
 
@@ -403,18 +416,28 @@ iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
         }
         filled += iocp_collect(self, entries, (int)count, events + filled);
         if (filled > 0) {
+            left_ns = 0;
+        }
+        if (left_ns > 0) {
+            /* Too early, or for packets that meant nothing. */
+            left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
+        }
+        else if (left_ns == 0) {
             if ((int)count < room) {
                 break;          /* the port is empty */
             }
-            left_ns = 0;
-        }
-        else if (count == 0 && left_ns == 0) {
-            break;
-        }
-        else if (left_ns > 0) {
-            /* Too early, or for packets that meant nothing; those may hide
-             * others behind them. */
-            left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
+            /* Packets that meant nothing may hide others behind them.  But
+             * the owner can make more of those as fast as we take them: what
+             * comes behind all that is on its way now is left. */
+            if (ahead == 0) {
+                ahead = iocp_in_flight(self) + 1;
+            }
+            else if (ahead > count) {
+                ahead -= count;
+            }
+            else {
+                break;
+            }
         }
     }
     return filled;

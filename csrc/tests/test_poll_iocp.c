@@ -281,6 +281,69 @@ case_devices(tc_poll *poll)
     close_fd(ends[1]);
 }
 
+/* Packets that mean nothing hide no others. */
+static void
+case_hidden(tc_poll *poll)
+{
+    tc_poll_event event;
+    int fds[2];
+
+    make_tcp_pair(fds);
+    for (int stale = 0; stale < 5; stale++) {
+        for (int i = 0; i < stale; i++) {
+            poll_arm(poll, fds[0], TC_POLL_READ, 1);
+            poll_forget(poll, fds[0]);
+        }
+        poll_wake(poll);
+        CHECK_EQ(poll_wait(poll, &event, 1, 0), 1);
+        CHECK_EQ(event.token, TC_POLL_WAKE);
+    }
+    close_fd(fds[0]);
+    close_fd(fds[1]);
+}
+
+typedef struct brief_wait {
+    tc_poll *poll;
+    atomic_bool returned;
+} brief_wait;
+
+static DWORD WINAPI
+brief_wait_main(void *arg)
+{
+    brief_wait *self = arg;
+    tc_poll_event event;
+
+    CHECK_EQ(poll_wait(self->poll, &event, 1, 1000000), 0);
+    atomic_store(&self->returned, true);
+    return 0;
+}
+
+/* A wait ends in time though the owner sees to it that the port is never
+ * empty: for each packet that the wait can take there is another. */
+static void
+case_changes_forever(tc_poll *poll)
+{
+    brief_wait other = {.poll = poll};
+    HANDLE thread;
+    int fds[2];
+
+    make_tcp_pair(fds);
+    for (int i = 0; i < 3000; i++) {
+        poll_arm(poll, fds[0], TC_POLL_READ, 1);
+    }
+    thread = CreateThread(NULL, 0, brief_wait_main, &other, 0, NULL);
+    CHECK(thread != NULL);
+    while (!atomic_load(&other.returned)) {
+        for (int i = 0; i < 10; i++) {
+            poll_arm(poll, fds[0], TC_POLL_READ, 1);
+        }
+    }
+    CHECK_EQ(WaitForSingleObject(thread, INFINITE), WAIT_OBJECT_0);
+    CloseHandle(thread);
+    close_fd(fds[0]);
+    close_fd(fds[1]);
+}
+
 /* A socket that is closed without notice wakes who waits for it, once. */
 static void
 case_local_close(tc_poll *poll)
@@ -423,6 +486,8 @@ main(int argc, char **argv)
         {"untaken", case_untaken, 0},
         {"operations", case_operations, 0},
         {"devices", case_devices, 0},
+        {"hidden", case_hidden, 0},
+        {"changes_forever", case_changes_forever, 0},
         {"local_close", case_local_close, 0},
         {"no_sockets", case_no_sockets, 0},
         {"given_back", case_given_back, 0},
