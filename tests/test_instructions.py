@@ -20,6 +20,8 @@ import trio_c
 GROWTH = 0.05
 # -O2 instead of -O3 makes 14 % more at most, and another compiler who knows.
 OTHER_COMPILER = 0.30
+# What one of the interpreter's takes that is not in its cache.
+MISSED_LOOK_UP = 120
 # Which calls there are depends neither on the compiler nor on the options that
 # the interpreter was built with.
 CALLS = 0.02
@@ -50,9 +52,11 @@ def costs(limits: _instructions.Limits) -> dict[str, Cost]:
 def excess(cost: Cost, limit: Cost, tolerance: Cost) -> dict[str, float]:
     """What is over its limit, and how many times the limit it is.
 
-    One instruction or a tenth of a call is not worth a word.
+    One instruction or a tenth of a call is not worth a word; and whether the
+    interpreter's cache of attributes has an entry hangs on where objects lie.
     """
-    parts = zip(Cost._fields, cost, limit, tolerance, (1, 0.1, 1), strict=True)
+    trifles = (1, 0.1, MISSED_LOOK_UP)
+    parts = zip(Cost._fields, cost, limit, tolerance, trifles, strict=True)
     return {
         name: round(count / most, 3)
         for name, count, most, share, trifle in parts
@@ -91,7 +95,8 @@ def test_growth_is_excess() -> None:
     assert not excess(Cost(101, 10, 501), limit, exact)
     assert excess(Cost(110, 10, 500), limit, exact) == {"own": 1.1}
     assert excess(Cost(110, 11, 510), limit, Cost(0.2, 0.02, 0.05)) == {"calls": 1.1}
-    assert excess(Cost(100, 10, 550), limit, exact) == {"total": 1.1}
+    assert not excess(Cost(100, 10, 500 + MISSED_LOOK_UP), limit, exact)
+    assert excess(Cost(100, 10, 750), limit, exact) == {"total": 1.5}
 
 
 PROFILE = """\
