@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import statistics
 import threading
 import time
 
@@ -60,3 +61,31 @@ async def test_other_threads_beside_waits_that_come_back_at_once():
         thread.start()
         await to_thread.run_sync(thread.join)
     assert done[0] < 10000
+
+
+@trio_test
+async def test_other_threads_beside_a_spinner():
+    """Without an offer they wait for the interpreter's switch, a hundred times
+    longer."""
+    passes = 0
+    waits = []
+
+    async def spin():
+        nonlocal passes
+        while thread.is_alive():
+            passes += 1
+            await lowlevel.checkpoint()
+
+    def work():
+        for _ in range(200):
+            before = passes
+            time.sleep(0)  # lets go of the lock, and wants it back
+            waits.append(passes - before)
+
+    thread = threading.Thread(target=work)
+    async with open_nursery() as nursery:
+        thread.start()
+        nursery.start_soon(spin)
+    waited = [n for n in waits if n > 0]
+    assert len(waited) > 20
+    assert statistics.median(waited) < 4000
