@@ -30,8 +30,8 @@
 
 #if TC_POLL_HAVE_IOCP
 
-#include "base/clock.h"
 #include "poll/afd.h"
+#include "poll/time_left.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -381,8 +381,7 @@ static int
 iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
 {
     iocp_poll *self = (iocp_poll *)base;
-    int64_t left_ns = timeout_ns;
-    double deadline = 0.0;
+    tc_time_left left;
     size_t ahead = 0;           /* packets to look at; 0: not counted yet */
     int filled = 0;
     int room;
@@ -392,20 +391,15 @@ iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
     }
     if (self->kept_count > 0) {
         events[filled++] = (tc_poll_event){TC_POLL_RAW, 0};
-        left_ns = 0;
+        timeout_ns = 0;
     }
-    if (left_ns > 0) {
-        if (left_ns > TC_POLL_TIMEOUT_MAX) {
-            left_ns = TC_POLL_TIMEOUT_MAX;
-        }
-        deadline = tc_clock_monotonic() + (double)left_ns * 1e-9;
-    }
+    tc_time_left_start(&left, timeout_ns);
     while ((room = iocp_room(self, cap - filled)) > 0) {
         OVERLAPPED_ENTRY entries[IOCP_BATCH];
         ULONG count = 0;
 
         if (!GetQueuedCompletionStatusEx(self->port, entries, (ULONG)room,
-                                         &count, iocp_timeout_ms(left_ns),
+                                         &count, iocp_timeout_ms(left.ns),
                                          FALSE)) {
             DWORD code = GetLastError();
 
@@ -416,13 +410,13 @@ iocp_wait(tc_poll *base, tc_poll_event *events, int cap, int64_t timeout_ns)
         }
         filled += iocp_collect(self, entries, (int)count, events + filled);
         if (filled > 0) {
-            left_ns = 0;
+            left.ns = 0;
         }
-        if (left_ns > 0) {
+        if (left.ns > 0) {
             /* Too early, or for packets that meant nothing. */
-            left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
+            tc_time_left_update(&left);
         }
-        else if (left_ns == 0) {
+        else if (left.ns == 0) {
             if ((int)count < room) {
                 break;          /* the port is empty */
             }

@@ -35,8 +35,8 @@
 
 #if TC_POLL_HAVE_KQUEUE
 
-#include "base/clock.h"
 #include "poll/kqueue_kernel.h"
+#include "poll/time_left.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -420,29 +420,20 @@ kqueue_backend_wait(tc_poll *base, tc_poll_event *events, int cap,
                     int64_t timeout_ns)
 {
     kqueue_poll *self = (kqueue_poll *)base;
-    int64_t left_ns = timeout_ns;
-    double deadline = 0.0;
+    tc_time_left left;
 
     if (cap < 1) {
         return -EINVAL;
     }
-    if (timeout_ns > 0) {
-        if (timeout_ns > TC_POLL_TIMEOUT_MAX) {
-            left_ns = TC_POLL_TIMEOUT_MAX;
-        }
-        deadline = tc_clock_monotonic() + (double)left_ns * 1e-9;
-    }
+    tc_time_left_start(&left, timeout_ns);
     for (;;) {
-        int n = kqueue_look(self, events, cap, left_ns);
+        int n = kqueue_look(self, events, cap, left.ns);
 
-        if (n != 0 || timeout_ns == 0) {
-            return n;
+        if (n == 0) {
+            tc_time_left_update(&left);
         }
-        if (timeout_ns > 0) {
-            left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
-            if (left_ns == 0) {
-                return 0;
-            }
+        if (n != 0 || left.ns == 0) {
+            return n;
         }
     }
 }

@@ -32,7 +32,7 @@
 
 #if TC_POLL_HAVE_POLL
 
-#include "base/clock.h"
+#include "poll/time_left.h"
 #include "poll/wake.h"
 
 #include <errno.h>
@@ -364,18 +364,12 @@ fallback_wait(tc_poll *base, tc_poll_event *events, int cap,
               int64_t timeout_ns)
 {
     fallback_poll *self = (fallback_poll *)base;
-    int64_t left_ns = timeout_ns;
-    double deadline = 0.0;
+    tc_time_left left;
 
     if (cap < 1) {
         return -EINVAL;
     }
-    if (timeout_ns > 0) {
-        if (timeout_ns > TC_POLL_TIMEOUT_MAX) {
-            left_ns = TC_POLL_TIMEOUT_MAX;
-        }
-        deadline = tc_clock_monotonic() + (double)left_ns * 1e-9;
-    }
+    tc_time_left_start(&left, timeout_ns);
     for (;;) {
         int n;
         int ready;
@@ -389,7 +383,7 @@ fallback_wait(tc_poll *base, tc_poll_event *events, int cap,
             return n;
         }
 
-        ready = poll(self->polled, (nfds_t)n, fallback_timeout_ms(left_ns));
+        ready = poll(self->polled, (nfds_t)n, fallback_timeout_ms(left.ns));
         result = ready < 0 ? -errno : 0;
 
         (void)pthread_mutex_lock(&self->lock);
@@ -402,12 +396,10 @@ fallback_wait(tc_poll *base, tc_poll_event *events, int cap,
 
         /* Nobody but a nudge can have ended poll() early and left us with
          * nothing to report; perhaps one that came late last time. */
-        if (result != 0 || ready == 0 || timeout_ns == 0) {
+        if (result != 0 || ready == 0 || left.ns == 0) {
             return result;
         }
-        if (timeout_ns > 0) {
-            left_ns = tc_poll_timeout_ns(deadline - tc_clock_monotonic());
-        }
+        tc_time_left_update(&left);
     }
 }
 
