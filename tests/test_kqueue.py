@@ -1,10 +1,7 @@
-"""What there is with a kqueue only: current_kqueue, wait_kevent, monitor_kevent,
-and child processes waited for through it.
-"""
+"""current_kqueue, wait_kevent, monitor_kevent: on a kqueue only."""
 
 from __future__ import annotations
 
-import errno
 import gc
 import inspect
 import itertools
@@ -16,7 +13,19 @@ import sys
 import threading
 
 import pytest
-from _processes import run_code
+from _kqueue import (
+    BUSY,
+    change,
+    counts,
+    deletes,
+    gone,
+    leave,
+    once,
+    queue_is_deprecated,
+    settled_counts,
+    trigger,
+    with_kqueue,
+)
 from _sockets import POLLER, in_run, prime, tcp_pair
 
 import trio_c as trio
@@ -27,12 +36,6 @@ from trio_c.testing import wait_all_tasks_blocked
 
 NAMES = ["current_kqueue", "monitor_kevent", "wait_kevent"]
 OUTSIDE = "^must be called from async context$"
-BUSY = "^attempt to register multiple listeners for same ident/filter pair$"
-
-with_kqueue = pytest.mark.skipif(POLLER != "kqueue", reason="runs have no kqueue")
-queue_is_deprecated = pytest.mark.filterwarnings(
-    "ignore:.*UnboundedQueue:trio_c.TrioDeprecationWarning"
-)
 
 if POLLER == "kqueue":
     from select import (
@@ -40,68 +43,14 @@ if POLLER == "kqueue":
         KQ_EV_CLEAR,
         KQ_EV_DELETE,
         KQ_EV_ONESHOT,
-        KQ_FILTER_PROC,
         KQ_FILTER_READ,
         KQ_FILTER_TIMER,
         KQ_FILTER_USER,
         KQ_FILTER_WRITE,
-        KQ_NOTE_EXIT,
         kevent,
     )
 
     from trio_c.lowlevel import current_kqueue, monitor_kevent, wait_kevent
-
-    # NOTE_TRIGGER; `select` does not have the numbers of EVFILT_USER.
-    TRIGGER = 0x01000000
-
-
-def change(ident, filter, flags, fflags=0, data=0, udata=0):
-    current_kqueue().control([kevent(ident, filter, flags, fflags, data, udata)], 0)
-
-
-def once(ident, filter, **more):
-    change(ident, filter, KQ_EV_ADD | KQ_EV_ONESHOT, **more)
-
-
-def trigger(ident, kqueue=None):
-    kqueue = kqueue or current_kqueue()
-    kqueue.control([kevent(ident, KQ_FILTER_USER, 0, TRIGGER)], 0)
-
-
-def gone(ident, filter):
-    """Is nothing registered there?"""
-    try:
-        change(ident, filter, KQ_EV_DELETE)
-    except OSError as exc:
-        assert exc.errno in (errno.ENOENT, errno.EBADF)
-        return True
-    return False
-
-
-def deletes(ident, filter):
-    """An abort function that does what it has to."""
-
-    def abort(raise_cancel):
-        change(ident, filter, KQ_EV_DELETE)
-        return Abort.SUCCEEDED
-
-    return abort
-
-
-def leave(raise_cancel):
-    """For waits that are not cancelled, unless the test fails."""
-    return Abort.SUCCEEDED
-
-
-def counts():
-    statistics = trio.lowlevel.current_statistics().io_statistics
-    assert statistics.backend == "kqueue"
-    return statistics.tasks_waiting, statistics.monitors
-
-
-async def settled_counts():
-    await wait_all_tasks_blocked()
-    return counts()
 
 
 # --- the names
@@ -704,100 +653,3 @@ def test_waiters_of_an_abandoned_run_are_let_go():
     with pytest.raises(trio.TrioInternalError):
         trio.run(main)
     gc.collect()
-
-
-# --- child processes
-
-
-@with_kqueue
-@in_run
-async def test_processes_are_waited_for_through_it(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a thread is to be used")
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
-    process = await trio.lowlevel.open_process(["sleep", "1000"])
-    assert process._pidfd is None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(process.wait)
-        assert await settled_counts() == (2, 0)
-        with pytest.raises(trio.BusyResourceError, match=BUSY):
-            await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
-        process.kill()
-    assert process.returncode == -9
-    assert counts() == (1, 0)
-    assert gone(process.pid, KQ_FILTER_PROC)
-
-
-@with_kqueue
-@in_run
-async def test_waiting_for_a_process_again():
-    process = await trio.lowlevel.open_process(["sleep", "1000"])
-    for _ in range(3):
-        with trio.move_on_after(0.01) as scope:
-            await process.wait()
-        assert scope.cancelled_caught
-        assert gone(process.pid, KQ_FILTER_PROC)
-    process.kill()
-    assert await process.wait() == -9
-
-
-@with_kqueue
-@in_run
-async def test_process_that_has_exited():
-    process = await trio.lowlevel.open_process(["true"])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert await process.wait() == 0
-    # Reaped by somebody else.
-    process = await trio.lowlevel.open_process(["true"])
-    os.waitpid(process.pid, 0)
-    assert await process.wait() == 0
-
-
-@with_kqueue
-@in_run
-async def test_process_that_is_reaped_meanwhile():
-    process = await trio.lowlevel.open_process(["sleep", "1000"])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(process.wait)
-        await wait_all_tasks_blocked()
-        process.kill()
-        while process.returncode is None:
-            pass
-    assert process.returncode == -9
-
-
-@with_kqueue
-@in_run
-async def test_the_event_of_a_process():
-    process = await trio.lowlevel.open_process(["true"])
-    with trio.CancelScope(shield=True):
-        try:
-            once(process.pid, KQ_FILTER_PROC, fflags=KQ_NOTE_EXIT)
-        except ProcessLookupError:
-            pass
-        else:
-            event = await wait_kevent(process.pid, KQ_FILTER_PROC, leave)
-            assert event.fflags & KQ_NOTE_EXIT
-    assert await process.wait() == 0
-
-
-@with_kqueue
-def test_processes_in_a_program_of_its_own():
-    output = run_code(
-        """if True:
-        import threading
-        import trio_c
-
-        async def main():
-            process = await trio_c.run_process(["sh", "-c", "echo hello; exit 3"],
-                capture_stdout=True, check=False)
-            print(process, threading.active_count())
-
-        trio_c.run(main)
-        """
-    )
-    assert output == (
-        "CompletedProcess(args=['sh', '-c', 'echo hello; exit 3'], returncode=3,"
-        " stdout=b'hello\\n') 1\n"
-    )
