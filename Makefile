@@ -9,6 +9,7 @@
 #   make test-windows   ours and upstream's on Windows' Python under wine (ARGS="test_socket")
 #   make cross-compile   compile for other systems (ARGS="x86_64-freebsd")
 #   make types      the types, as mypy and pyright see them, and Trio's beside
+#   make differential     random programs, on Trio and here (docs/reliability.md)
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
@@ -27,7 +28,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions
+	bench instructions differential
 
 demo:
 	rm -rf build/demo
@@ -91,6 +92,14 @@ types:
 	build/types/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/types/requirements.txt
 	build/types/bin/python tests/types/check.py $(ARGS)
+
+# In an environment of its own, with the real Trio.
+differential:
+	$(MAKE) --no-print-directory build VENV=build/differential
+	build/differential/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/differential/requirements.txt
+	build/differential/bin/python tests/differential/fuzz.py \
+		$(if $(ARGS),$(ARGS),--count 6000)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:

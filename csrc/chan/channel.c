@@ -6,6 +6,8 @@
 #include "channel.h"
 
 #include "../glue/args.h"
+#include "../glue/errors.h"
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
 #include "../kernel/trap.h"
@@ -136,6 +138,7 @@ channel_anext_step(AwaitableObject *self, PyObject *sent, PyObject **result)
         && PyErr_ExceptionMatches(self->st->exc_EndOfChannel)) {
         PyErr_Clear();
         PyErr_SetNone(PyExc_StopAsyncIteration);
+        tc_error_from_none();
     }
     return step;
 }

@@ -74,17 +74,22 @@ tc_error_chain(PyObject *type, const char *message)
     return -1;
 }
 
-PyObject *
-tc_error_no_context(void)
+void
+tc_error_from_none(void)
 {
-    PyErr_SetString(PyExc_RuntimeError, "must be called from async context");
     PyObject *exc = PyErr_GetRaisedException();
     if (exc != NULL) {
-        /* `raise ... from None` */
         PyException_SetCause(exc, NULL);
         ((PyBaseExceptionObject *)exc)->suppress_context = 1;
         PyErr_SetRaisedException(exc);
     }
+}
+
+PyObject *
+tc_error_no_context(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "must be called from async context");
+    tc_error_from_none();
     return NULL;
 }
 

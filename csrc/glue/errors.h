@@ -34,6 +34,9 @@ tc_error_reraise(PyObject *exc)
    type `type` with message `message`. Always returns -1. */
 int tc_error_chain(PyObject *type, const char *message);
 
+/* Makes the raised exception look like one of `raise ... from None`. */
+void tc_error_from_none(void);
+
 /* RuntimeError("must be called from async context") with no context shown.
    Always returns NULL. */
 PyObject *tc_error_no_context(void);

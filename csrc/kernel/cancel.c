@@ -5,8 +5,8 @@
  * - A task under scope S is in S->tasks and owns S; a child owns its parent.
  *   Links downwards are borrowed and undone before either side dies.
  * - effectively_cancelled == cancel_called or (parent effectively cancelled
- *   and not shield), for every scope that is not abandoned; an abandoned one
- *   stays cancelled.
+ *   and not shield), but for what was left while there was something in it:
+ *   the root of what is abandoned has no parent, and stays cancelled.
  * - Delivery calls abort functions, which are foreign code: the tree may be
  *   different after each. So tasks and children are snapshotted with
  *   references, and every decision is made anew after each call.
@@ -115,41 +115,6 @@ done:
     return r;
 }
 
-/* Bring self and everything below up to date. */
-static int
-scope_recalculate(CancelScopeObject *self)
-{
-    if (self->effectively_cancelled
-        == (self->cancel_called || scope_sees_parent(self))) {
-        return 0;
-    }
-    scope_stack todo;
-    scope_stack_init(&todo);
-    int r = scope_stack_push(&todo, (PyObject *)self);
-    while (r == 0 && todo.n > 0) {
-        CancelScopeObject *scope = (CancelScopeObject *)todo.items[--todo.n];
-        int sees_parent = scope_sees_parent(scope);
-        int cancelled = scope->cancel_called || sees_parent;
-        if (cancelled != scope->effectively_cancelled && !scope->abandoned) {
-            if (scope->reason == NULL && sees_parent) {
-                scope->reason = Py_XNewRef(scope->parent->reason);
-            }
-            scope->effectively_cancelled = cancelled;
-            if (cancelled) {
-                r = scope_deliver(scope);
-            }
-            for (tc_link *l = scope->children.next;
-                 r == 0 && l != &scope->children; l = l->next) {
-                r = scope_stack_push(&todo,
-                                     (PyObject *)scope_from_sibling(l));
-            }
-        }
-        Py_DECREF(scope);
-    }
-    scope_stack_fini(&todo);
-    return r;
-}
-
 /* --- deadlines ----------------------------------------------------------- */
 
 /* NaN, which differs from everything, if there is no memory to find out: the
@@ -189,6 +154,76 @@ scope_update_deadline(CancelScopeObject *self)
     if (is_watched && before != scope_next_deadline(runner)) {
         tc_runner_force_tick(runner);
     }
+}
+
+/* Whoever looks at whether a scope was cancelled also looks at the clock. The
+   rest of what tc_scope_cancel() does is up to the caller. Clocks may be
+   Python. 0 or -1. */
+static int
+scope_notice_deadline(CancelScopeObject *self)
+{
+    if (self->registered_deadline == Py_HUGE_VAL) {
+        return 0;
+    }
+    double now = tc_runner_time(self->runner);
+    if (now == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!self->active || self->cancel_called || now < self->deadline) {
+        return 0;
+    }
+    if (self->reason == NULL) {
+        PyObject *reason = tc_reason_new(self->st, "deadline", NULL, NULL);
+        if (reason == NULL) {
+            return -1;
+        }
+        self->reason = reason;
+    }
+    self->cancel_called = 1;
+    scope_update_deadline(self);
+    return 0;
+}
+
+/* --- cancelling ---------------------------------------------------------- */
+
+/* Bring self and everything below up to date. */
+static int
+scope_recalculate(CancelScopeObject *self)
+{
+    if (scope_notice_deadline(self) < 0) {
+        return -1;
+    }
+    if (self->effectively_cancelled
+        == (self->cancel_called || scope_sees_parent(self))) {
+        return 0;
+    }
+    scope_stack todo;
+    scope_stack_init(&todo);
+    int r = scope_stack_push(&todo, (PyObject *)self);
+    while (r == 0 && todo.n > 0) {
+        CancelScopeObject *scope = (CancelScopeObject *)todo.items[--todo.n];
+        r = scope_notice_deadline(scope);
+        int sees_parent = scope_sees_parent(scope);
+        int cancelled = scope->cancel_called || sees_parent;
+        int is_lost = scope->abandoned && scope->parent == NULL;
+        if (r == 0 && cancelled != scope->effectively_cancelled && !is_lost) {
+            if (scope->reason == NULL && sees_parent) {
+                scope->reason = Py_XNewRef(scope->parent->reason);
+            }
+            scope->effectively_cancelled = cancelled;
+            if (cancelled) {
+                r = scope_deliver(scope);
+            }
+            for (tc_link *l = scope->children.next;
+                 r == 0 && l != &scope->children; l = l->next) {
+                r = scope_stack_push(&todo,
+                                     (PyObject *)scope_from_sibling(l));
+            }
+        }
+        Py_DECREF(scope);
+    }
+    scope_stack_fini(&todo);
+    return r;
 }
 
 int

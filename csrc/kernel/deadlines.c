@@ -145,8 +145,11 @@ deadlines_expire_timers(tc_deadlines *d, double now)
         }
         AwaitableObject *aw = TC_CONTAINER_OF(top, AwaitableObject, u.timer);
         tc_heap_remove(&d->timers, top);
-        aw->phase = TC_PHASE_RANG;
         fired = 1;
+        if (aw->task->scheduled) {
+            continue;  /* cancelled before */
+        }
+        aw->phase = TC_PHASE_RANG;
         if (tc_task_wake(aw->task) < 0) {
             return -1;
         }

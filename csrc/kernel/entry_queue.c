@@ -6,8 +6,10 @@
  *   loop's thread.
  * - waiter is set exactly while the queue's task is linked as the reader of
  *   read_fd, or was woken from there and has not run yet.
- * - The flag is cleared only when the task is woken for it, or finds the
- *   queue empty: a flagged queue's task runs in the coming batch.
+ * - The flag is what a byte in the socket is to Trio: set by each new job,
+ *   cleared only when the task goes on after it has rested, before it looks
+ *   at the queue. So a flagged queue's task runs in the coming batch; if its
+ *   jobs ran before it came to rest, in vain.
  * - Bytes on the descriptors mean nothing by themselves; the socket may hold
  *   none although jobs wait, and some although none do.
  */
@@ -240,9 +242,8 @@ int
 tc_entry_queue_wake_task(EntryQueueObject *self)
 {
     AwaitableObject *waiter = self->waiter;
-    if (!atomic_exchange(&self->jobs->flagged, 0) || waiter == NULL
+    if (!tc_entry_queue_is_flagged(self) || waiter == NULL
         || waiter->task->scheduled) {
-        /* Not asleep: it will look at the queue before it sleeps. */
         return 0;
     }
     self->waiter = NULL;
@@ -262,7 +263,8 @@ tc_entry_queue_size(EntryQueueObject *self)
 enum {
     ENTRY_START = 0,
     ENTRY_RESTING,           /* waits for read_fd */
-    ENTRY_YIELDING,          /* more came while jobs ran */
+    ENTRY_YIELDING,          /* more came while jobs ran: a checkpoint() */
+    ENTRY_LEAVING,           /* that checkpoint is cancelled */
 };
 
 /* A job raised: the run must know. A system task raises it again, or, after
@@ -351,13 +353,13 @@ static tc_step
 entry_queue_finish(EntryQueueObject *self, TaskObject *task)
 {
     tc_jobs_close(self->jobs);
+    atomic_store(&self->jobs->flagged, 0);
     return entry_queue_run_bounded(self, task) < 0 ? TC_ERROR : TC_DONE;
 }
 
 /* Back from a wait. 1: go on; 0: cancelled; -1 with exception. */
 static int
-entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw,
-                   TaskObject *task)
+entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw)
 {
     int rested = aw->phase == ENTRY_RESTING;
     int by_flag = self->woken_by_flag;
@@ -371,15 +373,15 @@ entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw,
         return 0;
     }
     if (rested) {
+        atomic_store(&self->jobs->flagged, 0);
         /* Woken by the flag alone, the socket is empty unless somebody says
            that he wrote. */
         if (!by_flag || atomic_load(&self->jobs->written)) {
             entry_queue_drain_pair(self);
             atomic_store(&self->jobs->written, 0);
         }
-        return 1;
     }
-    return !tc_trap_is_cancelled(task);
+    return 1;
 }
 
 static tc_step
@@ -392,15 +394,22 @@ entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
         return TC_ERROR;
     }
     if (aw->phase != ENTRY_START) {
-        int r = entry_queue_resume(self, aw, task);
+        int r = entry_queue_resume(self, aw);
         if (r <= 0) {
             return r < 0 ? TC_ERROR : entry_queue_finish(self, task);
+        }
+        if (aw->phase == ENTRY_YIELDING) {
+            task->cancel_points++;
+            if (tc_trap_is_cancelled(task)) {
+                aw->phase = ENTRY_LEAVING;
+                return tc_trap_wait(aw, task);
+            }
         }
     }
     if (entry_queue_run_bounded(self, task) < 0) {
         return TC_ERROR;
     }
-    if (!tc_jobs_rest(self->jobs)) {
+    if (tc_jobs_size(self->jobs) > 0) {
         aw->phase = ENTRY_YIELDING;
         return tc_trap_checkpoint(aw, task);
     }

@@ -321,7 +321,8 @@ jobs_unlink_once(tc_jobs *jobs, jobs_once *once)
 }
 
 /* Compare `job` (borrowed) with the queued job `serial`, which is `other`
-   (stolen). 1 if it is equal and still queued, 0 if not, -1 with exception. */
+   (stolen). 1 if it is equal and still queued, 0 if not, -1 with exception.
+   Asking for a job once more wakes its task once more. */
 static int
 jobs_is_same(tc_jobs *jobs, PyObject *job, PyObject *other, Py_hash_t hash,
              uint64_t serial)
@@ -334,6 +335,9 @@ jobs_is_same(tc_jobs *jobs, PyObject *job, PyObject *other, Py_hash_t hash,
     jobs_lock(jobs);
     jobs_once *once = jobs_find(jobs, hash, serial);
     int queued = once != NULL && once->serial == serial;
+    if (queued) {
+        jobs_wake(jobs);
+    }
     jobs_unlock(jobs);
     return queued;
 }
@@ -350,12 +354,12 @@ jobs_try_push_once(tc_jobs *jobs, jobs_once *once, int *added)
         int r = 0;
         jobs_lock(jobs);
         jobs_once *rival = jobs_find(jobs, once->hash, from);
-        if (rival != NULL) {
+        if (jobs->closed) {
+            r = 1;
+        }
+        else if (rival != NULL) {
             other = Py_NewRef(rival->job);
             serial = rival->serial;
-        }
-        else if (jobs->closed) {
-            r = 1;
         }
         else if (jobs_add_once(jobs, once) < 0) {
             r = -1;
@@ -461,18 +465,6 @@ tc_jobs_size_fifo(tc_jobs *jobs)
     size_t n = jobs->n;
     jobs_unlock(jobs);
     return n;
-}
-
-int
-tc_jobs_rest(tc_jobs *jobs)
-{
-    jobs_lock(jobs);
-    int empty = jobs->n + jobs->n_once == 0;
-    if (empty) {
-        atomic_store(&jobs->flagged, 0);
-    }
-    jobs_unlock(jobs);
-    return empty;
 }
 
 void

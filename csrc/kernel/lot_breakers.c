@@ -5,6 +5,7 @@
  * to the task whose list it is in.
  */
 #include "../glue/args.h"
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "parking_lot.h"
 
@@ -162,6 +163,7 @@ breaker_remove(FunctionObject *func, PyObject *Py_UNUSED(self),
         PyErr_SetString(PyExc_RuntimeError,
                         "Attempted to remove task as breaker for a lot it is "
                         "not registered for");
+        tc_error_from_none();
         return NULL;
     }
     tc_list_remove(&breaker->link);

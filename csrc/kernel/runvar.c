@@ -6,6 +6,7 @@
  */
 #include "runvar.h"
 #include "../glue/args.h"
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
 #include "runner.h"
@@ -76,6 +77,7 @@ runvar_need_runner(RunVarObject *self)
     if (runner == NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot be used outside of a run context");
+        tc_error_from_none();
     }
     return runner;
 }
@@ -98,6 +100,7 @@ runvar_lookup(RunVarObject *self, PyObject *default_value)
     }
     if (value == NULL) {
         PyErr_SetObject(PyExc_LookupError, (PyObject *)self);
+        tc_error_from_none();
         return NULL;
     }
     return Py_NewRef(value);

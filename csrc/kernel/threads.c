@@ -84,6 +84,7 @@ call_default_limiter(tc_state *st)
     if (runner == NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot be used outside of a run context");
+        tc_error_from_none();
         return NULL;
     }
     PyObject *limiter = tc_runvar_get(st->limiter_var, runner);
@@ -659,6 +660,7 @@ threads_active_count(FunctionObject *func, PyObject *Py_UNUSED(self),
     if (runner == NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot be used outside of a run context");
+        tc_error_from_none();
         return NULL;
     }
     return PyLong_FromSsize_t(runner->active_threads);

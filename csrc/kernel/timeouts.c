@@ -1,9 +1,10 @@
 /* timeouts.c - sleeping, and scopes with a time limit.
  *
  * sleep(), sleep_until(): the awaitable is a node of runner->deadlines.timers
- * from its first step until it is woken or aborted. If the surrounding scope
- * was cancelled while the wake-up was on its way, the sleeper sees that, as
- * if it had slept in a scope of its own that ended with a Cancelled.
+ * from its first step until it is woken or aborted. All is as if it had slept
+ * in a scope of its own with that deadline. So if the surrounding scope was
+ * cancelled while the wake-up was on its way, the sleeper gets a Cancelled,
+ * and that still speaks of the deadline.
  */
 #include "timeouts.h"
 
@@ -17,17 +18,45 @@
 
 /* --- sleeping ---------------------------------------------------------- */
 
+/* flags */
+enum {
+    SLEEP_NOT = 1,       /* sleep(0), a plain checkpoint */
+    SLEEP_STRAYED = 2,   /* the scope around it had been lost before */
+};
+
 static void
 sleep_abandon(AwaitableObject *self)
 {
-    if (!self->flags && tc_heap_contains(&self->u.timer)) {
+    if (!(self->flags & SLEEP_NOT) && tc_heap_contains(&self->u.timer)) {
         tc_heap_remove(&self->task->runner->deadlines.timers,
                        &self->u.timer);
     }
 }
 
-/* phase 1: asleep. flags: the time has come already, this is a plain
-   checkpoint. */
+/* The deadline stays until the task has seen that it was cancelled, as that of
+   a scope does until it is left. If it had passed before, that comes first, as
+   for a scope. */
+static tc_abort_result
+sleep_abort(AwaitableObject *self, tc_abort *why)
+{
+    if (why->kind != TC_ABORT_CANCEL || self->phase == TC_PHASE_RANG
+        || !tc_heap_contains(&self->u.timer)) {
+        return TC_ABORT_SUCCEEDED;
+    }
+    double now = tc_runner_time(why->runner);
+    if (now == -1.0 && PyErr_Occurred()) {
+        return TC_ABORT_ERROR;
+    }
+    /* The clock may be Python. */
+    if (!tc_heap_contains(&self->u.timer) || now < self->u.timer.key) {
+        return TC_ABORT_SUCCEEDED;
+    }
+    sleep_abandon(self);
+    self->phase = TC_PHASE_RANG;
+    return tc_task_wake(self->task) < 0 ? TC_ABORT_ERROR : TC_ABORT_FAILED;
+}
+
+/* phase 1: asleep. */
 static tc_step
 sleep_begin(AwaitableObject *self, TaskObject *task, double deadline,
             double now)
@@ -38,9 +67,14 @@ sleep_begin(AwaitableObject *self, TaskObject *task, double deadline,
         PyErr_SetString(PyExc_ValueError, "deadline must not be NaN");
         return TC_ERROR;
     }
-    if (now >= deadline) {
-        self->flags = 1;
-        return tc_checkpoint_step(self, NULL, NULL);
+    if (task->scope != NULL && task->scope->abandoned) {
+        self->flags = SLEEP_STRAYED;
+    }
+    if (now >= deadline && !tc_trap_has_ki(task)) {
+        /* A wait that its own deadline ends at once. */
+        task->cancel_points++;
+        self->phase = TC_PHASE_RANG;
+        return tc_trap_checkpoint(self, task);
     }
     if (deadline != Py_HUGE_VAL) {
         double before = 0.0;
@@ -66,26 +100,39 @@ sleep_begin(AwaitableObject *self, TaskObject *task, double deadline,
 static tc_step
 sleep_resume(AwaitableObject *self)
 {
-    if (self->flags) {
+    if (self->flags & SLEEP_NOT) {
         return tc_checkpoint_step(self, NULL, NULL);
     }
     /* A no-op unless resumed by somebody who is not the timer. */
     sleep_abandon(self);
-    if (tc_trap_resume(self, NULL) < 0) {
-        return TC_ERROR;
+    int r = tc_trap_resume(self, NULL);
+    CancelScopeObject *scope = self->task != NULL ? self->task->scope : NULL;
+    /* A scope of its own would have been lost together with the one around it,
+       and what is lost swallows its Cancelled. */
+    int lost = scope != NULL && scope->abandoned
+               && !(self->flags & SLEEP_STRAYED);
+    if (r < 0) {
+        if (!lost
+            || !PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)) {
+            return TC_ERROR;
+        }
+        PyErr_Clear();
+        return TC_DONE;
     }
     if (self->phase != TC_PHASE_RANG) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Should never have been rescheduled!");
         return TC_ERROR;
     }
-    CancelScopeObject *scope = self->task->scope;
-    if (scope != NULL && scope->effectively_cancelled) {
-        PyObject *exc = tc_cancelled_new(self->st, scope->reason);
+    if (scope != NULL && scope->effectively_cancelled && !lost) {
+        PyObject *reason = tc_reason_new(self->st, "deadline", NULL, NULL);
+        PyObject *exc
+            = reason == NULL ? NULL : tc_cancelled_new(self->st, reason);
         if (exc != NULL) {
             tc_error_raise(exc);
             Py_DECREF(exc);
         }
+        Py_XDECREF(reason);
         return TC_ERROR;
     }
     return TC_DONE;
@@ -130,7 +177,7 @@ sleep_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
         return TC_ERROR;
     }
     if (seconds == 0) {
-        self->flags = 1;
+        self->flags = SLEEP_NOT;
         return tc_checkpoint_step(self, NULL, NULL);
     }
     TaskObject *task = tc_trap_task(self);
@@ -148,6 +195,7 @@ static const tc_op sleep_op = {
     .name = "sleep",
     .qualname = "sleep",
     .step = sleep_step,
+    .abort = sleep_abort,
     .abandon = sleep_abandon,
 };
 
@@ -155,6 +203,7 @@ static const tc_op sleep_until_op = {
     .name = "sleep_until",
     .qualname = "sleep_until",
     .step = sleep_until_step,
+    .abort = sleep_abort,
     .abandon = sleep_abandon,
 };
 

@@ -74,15 +74,20 @@ tc_trap_checkpoint(AwaitableObject *self, TaskObject *task)
    None; value may be NULL to drop it), or -1 with the exception raised. */
 int tc_trap_resume(AwaitableObject *self, PyObject **value);
 
+/* Has `task` a Ctrl-C to see? */
+static inline int
+tc_trap_has_ki(TaskObject *task)
+{
+    return task->runner->ki_pending && task == task->runner->main_task;
+}
+
 /* Has `task` a cancellation or Ctrl-C to see? One that is just ending, or is
    being moved, is under no scope. */
 static inline int
 tc_trap_is_cancelled(TaskObject *task)
 {
     return task->scope != NULL
-           && (task->scope->effectively_cancelled
-               || (task->runner->ki_pending
-                   && task == task->runner->main_task));
+           && (task->scope->effectively_cancelled || tc_trap_has_ki(task));
 }
 
 /* checkpoint_if_cancelled as a part of other operations. In phase 0:

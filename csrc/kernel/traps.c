@@ -89,10 +89,26 @@ trap_check(AwaitableObject *self, uint8_t next_phase)
     return tc_trap_wait(self, task);
 }
 
+/* That wait has raised. If the cancellation was withdrawn in the meantime, by
+   a shield, the Cancelled goes no further: as if the wait had a scope of its
+   own that is cancelled too. */
+static int
+trap_is_withdrawn(AwaitableObject *self)
+{
+    CancelScopeObject *scope = self->task != NULL ? self->task->scope : NULL;
+    if (scope == NULL || scope->effectively_cancelled
+        || !PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)) {
+        return 0;
+    }
+    PyErr_Clear();
+    return 1;
+}
+
 tc_step
 tc_trap_cancelled_step(AwaitableObject *self)
 {
-    if (tc_trap_resume(self, NULL) < 0) {
+    if (tc_trap_resume(self, NULL) < 0
+        && (self->phase == TC_PHASE_CANCELLED || !trap_is_withdrawn(self))) {
         return TC_ERROR;
     }
     if (self->phase == TC_PHASE_CANCELLED) {
@@ -232,7 +248,8 @@ tc_checkpoint_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
         self->phase = 1;
         return task == NULL ? TC_YIELD : tc_trap_checkpoint(self, task);
     }
-    if (tc_trap_resume(self, NULL) < 0) {
+    if (tc_trap_resume(self, NULL) < 0
+        && (self->phase == 1 || !trap_is_withdrawn(self))) {
         return TC_ERROR;
     }
     return self->phase == 1 ? trap_check(self, 2) : TC_DONE;

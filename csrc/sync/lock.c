@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
 #include "sync.h"
@@ -83,9 +84,7 @@ tc_lock_explain_broken(LockObject *self)
     PyErr_Clear();
     PyErr_Format(type, "Owner of this lock exited without releasing: %S",
                  self->owner == NULL ? Py_None : (PyObject *)self->owner);
-    PyObject *exc = PyErr_GetRaisedException();
-    PyException_SetCause(exc, NULL);  /* `from None` */
-    PyErr_SetRaisedException(exc);
+    tc_error_from_none();
 }
 
 PyObject *

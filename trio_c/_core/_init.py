@@ -41,12 +41,14 @@ async def init(
 
 
 def order_batch(batch: "list[Task]") -> None:
-    """Put a batch into the order that the shared random generator dictates."""
+    """Put a batch into the order that the shared random generator dictates.
+
+    The loop takes tasks from the end, as Trio's does.
+    """
     from ._run import _r
 
     batch.sort(key=lambda task: task._counter)
     _r.shuffle(batch)
-    batch.reverse()  # the loop takes tasks from the other end
 
 
 def iter_await_frames(coro: "Any") -> "Iterator[tuple[FrameType, int]]":
