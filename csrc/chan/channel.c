@@ -7,7 +7,6 @@
 
 #include "../glue/args.h"
 #include "../glue/errors.h"
-#include "../glue/errors.h"
 #include "../glue/function.h"
 #include "../glue/types.h"
 #include "../kernel/trap.h"

@@ -75,7 +75,6 @@ uint64_t tc_jobs_serial(tc_jobs *jobs);
 
 size_t tc_jobs_size(tc_jobs *jobs);
 size_t tc_jobs_size_fifo(tc_jobs *jobs);
-/* If nothing is queued, clear the flag and return 1. */
 /* No job is accepted any more. */
 void tc_jobs_close(tc_jobs *jobs);
 /* Nobody writes to wake_fd any more; it may be closed. */
