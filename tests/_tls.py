@@ -123,3 +123,13 @@ class ScriptedObject:
             self._want()
 
     goodbye = False
+
+
+def socket_pair(**kwargs):
+    left, right = map(trio.SocketStream, trio.socket.socketpair())
+    return tls_pair(left, right, **kwargs)
+
+
+async def close(*streams):
+    for stream in streams:
+        await trio.aclose_forcefully(stream)
