@@ -25,10 +25,6 @@ from trio_c.testing import (
     wait_all_tasks_blocked,
 )
 
-versions = pytest.mark.parametrize(
-    "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str
-)
-
 
 @pytest.mark.parametrize("pair", [socket_pair, memory_pair])
 @in_run
