@@ -339,3 +339,46 @@ def test_a_scope_left_open_is_cancelled_with_the_nursery_in_it() -> None:
 
     trio.run(main)
     assert seen == [-float("inf")]
+
+
+@pytest.mark.parametrize("lost", ["before", "meanwhile"])
+def test_a_checkpoint_swallows_its_cancelled_if_its_surroundings_are_lost(
+    lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the step in which it sees the cancellation and the one that
+    raises."""
+    from trio_c._core import _run
+
+    async def some_steps(count: int) -> None:
+        for _ in range(count):
+            await lowlevel.cancel_shielded_checkpoint()
+
+    async def child() -> None:
+        if lost == "before":
+            await some_steps(4)
+        try:
+            await lowlevel.checkpoint()
+            ended.append("normally")
+        except trio.Cancelled as error:
+            ended.append(error.source)
+
+    async def careless(steps: int) -> None:
+        with trio.CancelScope() as scope:
+            nursery = await trio.open_nursery().__aenter__()
+            scope.cancel()
+            nursery.start_soon(child)
+            await some_steps(steps)
+
+    async def main(steps: int) -> None:
+        with pytest.raises(ExceptionGroup):
+            async with trio.open_nursery() as outer:
+                outer.start_soon(careless, steps)
+                await some_steps(9)
+
+    ended: list[str] = []
+    monkeypatch.setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    for steps in range(5):
+        _run._r.seed(3)
+        trio.run(main, steps)
+    assert ended.count("normally") == (lost == "meanwhile")
+    assert ended.count("explicit") == 5 - (lost == "meanwhile")

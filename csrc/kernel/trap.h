@@ -102,6 +102,10 @@ tc_trap_is_cancelled(TaskObject *task)
 tc_step tc_trap_cancel_point(AwaitableObject *self, TaskObject *task);
 tc_step tc_trap_cancelled_step(AwaitableObject *self);
 
+/* In self->flags, beside the operation's own: a cancellation was on its way,
+   and the scope around the task had been lost even before. */
+#define TC_STRAYED 0x80
+
 /* checkpoint() as a step function, for operations that are one. Uses phases
    0 to 2. */
 tc_step tc_checkpoint_step(AwaitableObject *self, PyObject *sent,

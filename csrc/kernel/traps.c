@@ -86,17 +86,23 @@ trap_check(AwaitableObject *self, uint8_t next_phase)
         return TC_ERROR;
     }
     self->phase = next_phase;
+    if (task->scope->abandoned) {
+        self->flags |= TC_STRAYED;
+    }
     return tc_trap_wait(self, task);
 }
 
 /* That wait has raised. If the cancellation was withdrawn in the meantime, by
    a shield, the Cancelled goes no further: as if the wait had a scope of its
-   own that is cancelled too. */
+   own that is cancelled too. That scope would also have been lost together
+   with the one around it, and what is lost swallows its Cancelled. */
 static int
 trap_is_withdrawn(AwaitableObject *self)
 {
     CancelScopeObject *scope = self->task != NULL ? self->task->scope : NULL;
-    if (scope == NULL || scope->effectively_cancelled
+    if (scope == NULL
+        || (scope->effectively_cancelled
+            && (!scope->abandoned || (self->flags & TC_STRAYED)))
         || !PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)) {
         return 0;
     }
