@@ -382,3 +382,67 @@ def test_a_checkpoint_swallows_its_cancelled_if_its_surroundings_are_lost(
         trio.run(main, steps)
     assert ended.count("normally") == (lost == "meanwhile")
     assert ended.count("explicit") == 5 - (lost == "meanwhile")
+
+
+# --- small things
+
+
+def test_a_relative_deadline_that_is_changed_stays_what_was_given() -> None:
+    scope = trio.CancelScope(relative_deadline=3)
+    scope.relative_deadline += 1
+    assert repr(scope.relative_deadline) == "4"
+    scope = trio.CancelScope(deadline=3)
+    scope.deadline += 1
+    assert repr(scope.deadline) == "4.0"
+
+
+@testing.trio_test
+async def test_points_of_sending_nothing_when_cancelled() -> None:
+    left, right = (trio.SocketStream(end) for end in trio.socket.socketpair())
+    async with left, right:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with Points() as points:
+                with pytest.raises(trio.Cancelled):
+                    await left.send_all(b"")
+        assert points.counted == (2, 2)
+        with Points() as points:
+            await left.send_all(b"")
+        assert points.counted == (1, 1)
+        await left.send_all(b"something")
+
+
+class Fails(Instrument):
+    """In one hook."""
+
+    def __init__(self, hook: str) -> None:
+        def fail(*arguments: object) -> None:
+            raise KeyError(hook)
+
+        setattr(self, hook, fail)
+
+
+@pytest.mark.parametrize("hook", ["after_run", "task_spawned"])
+def test_an_instrument_that_fails_beside_an_error(
+    hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is being handled then is the context of its own error."""
+
+    def fail() -> None:
+        lowlevel.add_instrument(Fails(hook))
+        raise ValueError("a job fails")
+
+    async def main() -> None:
+        lowlevel.current_trio_token().run_sync_soon(fail)
+        await trio.sleep_forever()
+
+    with pytest.raises(trio.TrioInternalError) as caught:
+        trio.run(main)
+    (record,) = caplog.records
+    assert record.exc_info
+    error = record.exc_info[1]
+    assert isinstance(error, KeyError)
+    if hook == "after_run":
+        assert error.__context__ is caught.value
+    else:
+        assert isinstance(error.__context__, ValueError)

@@ -368,8 +368,9 @@ scope_set_relative(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     if (scope_check_relative(self) < 0) {
         return -1;
     }
-    Py_CLEAR(self->given[TC_GIVEN_RELATIVE]);
     self->relative_deadline = timeout;
+    Py_CLEAR(self->given[TC_GIVEN_RELATIVE]);
+    tc_scope_keep_given(self, TC_GIVEN_RELATIVE, value);
     return 0;
 }
 

@@ -273,6 +273,9 @@ static int
 entry_queue_job_failed(EntryQueueObject *self, TaskObject *task)
 {
     PyObject *exc = PyErr_GetRaisedException();
+    /* It is being handled, which instruments may see. */
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc);
     PyObject *module = PyImport_ImportModule("trio_c._core._entry_queue");
     PyObject *raiser = NULL;
     TaskObject *spawned = NULL;
@@ -290,6 +293,8 @@ entry_queue_job_failed(EntryQueueObject *self, TaskObject *task)
         }
         Py_DECREF(raiser);
     }
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
     Py_DECREF(exc);
     return spawned == NULL ? -1 : 0;
 }

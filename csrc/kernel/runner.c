@@ -168,10 +168,18 @@ tc_runner_close(RunnerObject *self)
         runner_note_failure(&failure);
     }
     if (self->instruments != NULL
-        && tc_instruments_have(self->instruments, TC_HOOK_AFTER_RUN)
-        && tc_instruments_call(self->instruments, TC_HOOK_AFTER_RUN, NULL)
-               < 0) {
-        runner_note_failure(&failure);
+        && tc_instruments_have(self->instruments, TC_HOOK_AFTER_RUN)) {
+        /* What they raise has as its context what the run ends with. */
+        PyObject *handled = PyErr_GetHandledException();
+        if (failure != NULL) {
+            PyErr_SetHandledException(failure);
+        }
+        if (tc_instruments_call(self->instruments, TC_HOOK_AFTER_RUN, NULL)
+            < 0) {
+            runner_note_failure(&failure);
+        }
+        PyErr_SetHandledException(handled);
+        Py_XDECREF(handled);
     }
     if (self->ki_manager != NULL
         && tc_ki_manager_close(self->ki_manager) < 0) {

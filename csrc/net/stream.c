@@ -146,9 +146,10 @@ stream_receive_some_impl(FunctionObject *func, PyObject *op,
 #define HAS_VIEW 0x02u           /* value is our memoryview */
 
 enum {
-    PHASE_EMPTY = TC_PHASE_OTHER, /* checkpoint of an empty send_all() */
-    PHASE_SENT,                   /* schedule point after a send */
+    PHASE_SENT = TC_PHASE_OTHER,  /* schedule point after a send */
 };
+
+static const tc_op send_nothing_op;
 
 static void
 send_all_finish(AwaitableObject *self)
@@ -311,9 +312,8 @@ send_all_begin(AwaitableObject *self)
                             "socket was already closed");
             return TC_ERROR;
         }
-        task = tc_trap_task(self);
-        self->phase = PHASE_EMPTY;
-        return task == NULL ? TC_ERROR : tc_trap_checkpoint(self, task);
+        self->op = &send_nothing_op;
+        return tc_checkpoint_step(self, NULL, NULL);
     }
     task = tc_trap_task(self);
     return task == NULL ? TC_ERROR : send_all_continue(self, task, 1);
@@ -332,8 +332,6 @@ send_all_run(AwaitableObject *self)
         return TC_ERROR;
     }
     switch (self->phase) {
-    case PHASE_EMPTY:
-        return tc_trap_cancel_point(self, self->task);
     case PHASE_SENT:
         return send_all_continue(self, self->task, 1);
     case TC_PHASE_WAITING:
@@ -389,6 +387,30 @@ static const tc_op send_all_op = {
     .abort = tc_io_abort,
     .abandon = tc_io_unlink,
     .thrown = send_all_thrown,
+    .release = send_all_finish,
+};
+
+/* No data: what is left is a checkpoint. */
+static tc_step
+send_nothing_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
+                  PyObject **Py_UNUSED(result))
+{
+    return send_all_end(self, tc_checkpoint_step(self, NULL, NULL));
+}
+
+static tc_step
+send_nothing_thrown(AwaitableObject *self, PyObject *exc,
+                    PyObject **Py_UNUSED(result))
+{
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    return send_all_end(self, TC_ERROR);
+}
+
+static const tc_op send_nothing_op = {
+    .name = "send_all",
+    .qualname = "SocketStream.send_all",
+    .step = send_nothing_step,
+    .thrown = send_nothing_thrown,
     .release = send_all_finish,
 };
 
