@@ -13,6 +13,7 @@ from typing import Any
 
 import operations  # noqa: F401  (declares them)
 from language import OPERATIONS, Block, Operation, Program
+from outside import Host
 from tracing import Trace, kind, text
 
 # No program takes longer than this, in virtual seconds: whatever still waits
@@ -40,6 +41,11 @@ class World:
         self.generators: list[Any] = []
         self.kept: list[BaseException] = []
         self.var_tokens: list[Any] = []
+        self.recorder = Recorder(self.trace)
+        self.host = Host(trio) if program["guest"] else None
+        self.outside = False  # outside.Alone
+        self.clock_may_go: Any = None
+        self.made_sockets: Any = None
 
         buffer = program["buffer"]
         tokens = program["tokens"]
@@ -48,6 +54,10 @@ class World:
         self.semaphores = [trio.Semaphore(1), trio.Semaphore(0, max_value=2)]
         self.conditions = [trio.Condition(), trio.Condition(self.locks[0])]
         self.limiters = [trio.CapacityLimiter(math.inf if tokens is None else tokens)]
+        self.thread_limiter = trio.CapacityLimiter(2)
+        self.streams = trio.testing.memory_stream_pair()
+        self.sequencer = trio.testing.Sequencer()
+        self.queue: Any = None
         self.lots = [trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()]
         self.vars = [
             trio.lowlevel.RunVar("plain"),
@@ -57,6 +67,12 @@ class World:
         pairs = [trio.open_memory_channel(size), trio.open_memory_channel(0)]
         self.senders = [pair[0] for pair in pairs]
         self.receivers = [pair[1] for pair in pairs]
+
+    def sockets(self) -> Any:
+        if self.made_sockets is None:
+            pair = self.trio.socket.socketpair()
+            self.made_sockets = [self.trio.SocketStream(end) for end in pair]
+        return self.made_sockets
 
     def statistics(self) -> list[str | None]:
         """Of everything."""
@@ -85,6 +101,8 @@ class World:
 
 class Actor:
     """Whoever executes a block: a task, an entry-queue job, a generator."""
+
+    is_host = False  # outside.Host
 
     def __init__(self, world: World, label: str, status: Any = None) -> None:
         self.world = world
@@ -229,7 +247,10 @@ async def watch(world: World) -> None:
             clock = trio.lowlevel.current_clock()
             while trio.current_time() < LONGEST:
                 await trio.testing.wait_all_tasks_blocked()
-                clock.jump(0.5)
+                if world.clock_may_go is None or world.clock_may_go.is_set():
+                    clock.jump(0.5)
+                else:
+                    await world.clock_may_go.wait()
         else:
             await trio.sleep(LONGEST)
         world.trace.add("time is up")
@@ -276,7 +297,8 @@ def run(trio: Any, program: Program) -> list[Any]:
     )
     world = World(trio, program)
     trace = world.trace
-    instruments = [Recorder(trace)] if program["instrument"] else []
+    instruments = [world.recorder] if program["instrument"] else []
+    run_it = world.host.run if world.host else trio.run
 
     def unraisable(args: Any) -> None:
         trace.add("unraisable", kind(args.exc_value), text(args.exc_value))
@@ -294,16 +316,20 @@ def run(trio: Any, program: Program) -> list[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", trio.TrioDeprecationWarning)
+            warnings.filterwarnings("ignore", "unclosed.*socket", ResourceWarning)
             warnings.showwarning = warned  # type: ignore[assignment]
             try:
                 value = contextvars.copy_context().run(
                     functools.partial(
-                        trio.run,
+                        run_it,
                         main,
                         world,
                         clock=clock,
                         instruments=instruments,
                         strict_exception_groups=program["strict"],
+                        restrict_keyboard_interrupt_to_checkpoints=program[
+                            "restrict_ki"
+                        ],
                     )
                 )
                 trace.add("run returned", value)

@@ -61,7 +61,8 @@ class Operation:
     weight: int
     is_async: bool
     is_plain: bool
-    is_unruly: bool
+    only: str | None
+    never: str | None
 
     @property
     def has_blocks(self) -> bool:
@@ -75,20 +76,21 @@ def operation(
     *arguments: CHOICE | BLOCK,
     weight: int = 4,
     plain: bool = False,
-    unruly: bool = False,
+    only: str | None = None,
+    never: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare an operation.
 
     `plain` ones may stand in async generators, which Trio closes in no
-    particular order; `unruly` ones break the rules of nesting and appear in
-    few programs.
+    particular order. `only` and `never` name the option of a program with
+    which, or without which, it appears.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__.strip("_")
         is_async = inspect.iscoroutinefunction(function)
         OPERATIONS[name] = Operation(
-            name, function, arguments, weight, is_async, plain, unruly
+            name, function, arguments, weight, is_async, plain, only, never
         )
         return function
 
@@ -102,7 +104,12 @@ OPTIONS = {
     "clock": CHOICE("autojump", "autojump", "by hand"),
     "instrument": CHOICE(False, False, False, True),
     "seed": CHOICE(*range(16)),
+    # Some break the rules of nesting; some use threads and sockets, one thing at
+    # a time; some are the guests of another loop.
     "unruly": CHOICE(*[False] * 15, True),
+    "outside": CHOICE(*[False] * 9, True),
+    "guest": CHOICE(*[False] * 9, True),
+    "restrict_ki": CHOICE(False, False, False, True),
     "buffer": CHOICE(0, 1, 2, None),
     "tokens": CHOICE(1, 2, 0, None),
     "forgiving": CHOICE(False, True),
@@ -132,10 +139,14 @@ class _Generator:
 
     def program(self) -> Program:
         options = {name: self.choose(of.values) for name, of in OPTIONS.items()}
+        if options["outside"]:
+            # When the kernel is asked for I/O is not the same on both.
+            options["instrument"] = options["guest"] = False
         self.used = [
             operation
             for operation in OPERATIONS.values()
-            if (options["unruly"] or not operation.is_unruly)
+            if (operation.only is None or options[operation.only])
+            and (operation.never is None or not options[operation.never])
             and (
                 not self.is_about
                 or operation.name in ALWAYS
@@ -232,7 +243,7 @@ def smaller(value: Any) -> Iterator[Any]:
         for fewer in _smaller_block(body):
             yield {**value, "body": fewer}
         for name, of in OPTIONS.items():
-            if value[name] != of.values[0] and name != "unruly":
+            if value[name] != of.values[0] and name not in ("unruly", "outside"):
                 yield {**value, name: of.values[0]}
 
 

@@ -1,4 +1,6 @@
-"""Operations: tasks, scopes, exceptions. `primitives.py` has the others.
+"""Operations: tasks, scopes, exceptions. The others: `primitives.py` has what
+tasks share, `outside.py` threads, sockets and signals, `scenes.py` short scenes
+in which rare things meet.
 
 The first argument is the actor that executes the operation; what an operation
 returns stands in the trace, as text.
@@ -6,10 +8,13 @@ returns stands in the trace, as text.
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any
 
 import outcome
-import primitives  # noqa: F401  (declares them)
+import outside  # noqa: F401  (declares them)
+import primitives  # noqa: F401
+import scenes  # noqa: F401
 from language import BLOCK, BODY, CHOICE, FLAG, SYNC_BODY, TIMES, WHICH, operation
 from primitives import one_of
 from tracing import HERE, text
@@ -180,7 +185,7 @@ async def checkpoint(actor: Any, which: str) -> None:
     await getattr(actor.trio.lowlevel, which)()
 
 
-@operation(CHOICE(0, 0, 0, 0.0005), weight=2)
+@operation(CHOICE(0, 0, 0, 0.0005), weight=2, never="outside")
 async def wait_all_tasks_blocked(actor: Any, cushion: float) -> None:
     await actor.trio.testing.wait_all_tasks_blocked(cushion)
 
@@ -280,6 +285,60 @@ def seen_of_scope(actor: Any, scope: Any) -> list[Any]:
     return [*told, scope.cancel_called]
 
 
+@operation(
+    CHOICE("sleep", "sleep_until", "CancelScope", "move_on_after", "fail_at"),
+    CHOICE(-1, "nan"),
+    weight=1,
+)
+async def bad_time(actor: Any, what: str, time: Any) -> Any:
+    trio = actor.trio
+    value = float(time)
+    if what in ("sleep", "sleep_until"):
+        return await getattr(trio, what)(value)
+    if what == "CancelScope":
+        trio.CancelScope(deadline=1, relative_deadline=value)
+    with getattr(trio, what)(value):
+        pass
+
+
+@operation(
+    CHOICE("move_on_after", "CancelScope"),
+    DEADLINES,
+    CHOICE("later", "sooner", "absolute", "nothing", "cancel", "shield", "twice"),
+    BODY,
+    weight=3,
+)
+async def entered_later(
+    actor: Any, which: str, deadline: Any, meanwhile: str, body: Any
+) -> None:
+    """A scope that is made now, changed, and entered after a while."""
+    scope = make_scope(actor, which, deadline, False)
+    actor.say(*seen_of_scope(actor, scope))
+    try:
+        match meanwhile:
+            case "later":
+                scope.relative_deadline += 1
+            case "sooner":
+                scope.relative_deadline -= 1
+            case "absolute":
+                scope.deadline = actor.trio.current_time() + 1
+            case "cancel":
+                scope.cancel("beforehand")
+            case "shield":
+                scope.shield = True
+    except (RuntimeError, ValueError) as error:
+        actor.say("refused", text(error))
+    await actor.trio.sleep(0.5)
+    actor.say(*seen_of_scope(actor, scope))
+    with scope:
+        actor.world.scopes.insert(0, scope)
+        await actor.block(body)
+    actor.say(*seen_of_scope(actor, scope))
+    if meanwhile == "twice":
+        with scope:
+            pass
+
+
 @operation(SCOPES, DEADLINES, FLAG, BODY, weight=14, plain=True)
 async def scope(actor: Any, which: str, deadline: Any, shield: bool, body: Any) -> None:
     scope = None
@@ -337,13 +396,13 @@ def look_at_scope(actor: Any, which: int) -> Any:
         return seen_of_scope(actor, scope)
 
 
-@operation(DEADLINES, FLAG, weight=6, unruly=True)
+@operation(DEADLINES, FLAG, weight=6, only="unruly")
 def enter(actor: Any, deadline: Any, shield: bool) -> None:
     scope = make_scope(actor, "CancelScope", deadline, shield)
     actor.world.scopes.insert(0, scope.__enter__())
 
 
-@operation(WHICH, weight=6, unruly=True)
+@operation(WHICH, weight=6, only="unruly")
 def exit_scope(actor: Any, which: int) -> Any:
     if scope := one_of(actor.world.scopes, which):
         return scope.__exit__(None, None, None)
@@ -414,6 +473,7 @@ def look_at_task(actor: Any) -> Any:
     task = actor.trio.lowlevel.current_task()
     return [
         task.name,
+        actor.trio.lowlevel.currently_ki_protected(),
         task.parent_nursery and seen_of_nursery(task.parent_nursery),
         task.eventual_parent_nursery and seen_of_nursery(task.eventual_parent_nursery),
         [seen_of_nursery(nursery) for nursery in task.child_nurseries],
@@ -438,13 +498,40 @@ def look_around(actor: Any) -> Any:
     ]
 
 
-@operation(NAMES, BODY, weight=2)
-def spawn_system_task(actor: Any, name: str, body: Any) -> Any:
+@operation(NAMES, FLAG, BODY, weight=2)
+def spawn_system_task(actor: Any, name: str, inherit: bool, body: Any) -> Any:
     child = actor.child("system")
+    context = contextvars.copy_context() if inherit else None
     task = actor.trio.lowlevel.spawn_system_task(
-        child.body, body, name=_name(actor, child, name)
+        child.body, body, name=_name(actor, child, name), context=context
     )
     return task.name
+
+
+async def _no_coroutine(actor: Any) -> Any:  # type: ignore[misc]
+    yield actor
+
+
+@operation(CHOICE("function", "generator", "coroutine", "arguments", "none"), weight=1)
+def spawn_badly(actor: Any, what: str) -> None:
+    nursery = one_of(actor.world.nurseries, 0)
+    if nursery is None:
+        return
+    match what:
+        case "function":
+            nursery.start_soon(str, actor.label)
+        case "generator":
+            nursery.start_soon(_no_coroutine, actor)
+        case "coroutine":
+            coroutine = actor.block([])
+            try:
+                nursery.start_soon(coroutine)
+            finally:
+                coroutine.close()
+        case "arguments":
+            nursery.start_soon(actor.block)
+        case "none":
+            nursery.start_soon(None)
 
 
 @operation(
@@ -469,7 +556,7 @@ def spawn_native(actor: Any, which: int, what: str) -> None:
     nursery.start_soon(function, *arguments)
 
 
-@operation(unruly=True, weight=5)
+@operation(only="unruly", weight=5)
 async def open_nursery_only(actor: Any) -> None:
     manager = actor.trio.open_nursery()
     nursery = await manager.__aenter__()
@@ -478,7 +565,7 @@ async def open_nursery_only(actor: Any) -> None:
     actor.world.scopes.insert(0, nursery.cancel_scope)
 
 
-@operation(unruly=True, weight=5)
+@operation(only="unruly", weight=5)
 async def close_nursery_only(actor: Any) -> Any:
     if actor.world.managers:
         manager = actor.world.managers.pop(0)
@@ -490,6 +577,8 @@ async def close_nursery_only(actor: Any) -> Any:
 
 @operation(FLAG, SYNC_BODY, weight=4)
 def run_sync_soon(actor: Any, idempotent: bool, body: Any) -> None:
+    if actor.is_host:
+        return  # it wakes Trio one turn later than trio_c, as other I/O may
     token = actor.trio.lowlevel.current_trio_token()
     if idempotent:
         # The same job each time, so that several become one.

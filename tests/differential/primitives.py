@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from language import BODY, CHOICE, FLAG, WHICH, operation
+from tracing import text
 
 
 def one_of(things: Sequence[Any], which: int) -> Any:
@@ -270,3 +271,68 @@ def context_var(actor: Any, change: bool) -> Any:
     if change:
         CONTEXT.set(actor.label)
     return CONTEXT.get("unset")
+
+
+# ---- streams, queues, sequencers ----
+
+
+@operation(TWO, CHOICE("data", ""), weight=3)
+async def stream_send(actor: Any, side: int, data: str) -> None:
+    await actor.world.streams[side].send_all(data.encode())
+
+
+@operation(TWO, CHOICE(1, None, 0), weight=3)
+async def stream_receive(actor: Any, side: int, most: Any) -> Any:
+    return await actor.world.streams[side].receive_some(most)
+
+
+@operation(TWO, CHOICE("send_eof", "aclose", "wait", "forcefully"), weight=2)
+async def stream_end(actor: Any, side: int, how: str) -> None:
+    stream = actor.world.streams[side]
+    match how:
+        case "wait":
+            await stream.wait_send_all_might_not_block()
+        case "forcefully":
+            await actor.trio.aclose_forcefully(stream)
+        case _:
+            await getattr(stream, how)()
+
+
+@operation(weight=1)
+def new_streams(actor: Any) -> None:
+    actor.world.streams = actor.trio.testing.memory_stream_pair()
+
+
+@operation(CHOICE("put", "put", "get", "get_nowait", "each"), weight=3)
+async def queue(actor: Any, what: str) -> Any:
+    world = actor.world
+    if world.queue is None:
+        world.queue = actor.trio.lowlevel.UnboundedQueue()
+    queue = world.queue
+    match what:
+        case "put":
+            return queue.put_nowait(actor.label)
+        case "get":
+            return await queue.get_batch()
+        case "get_nowait":
+            return queue.get_batch_nowait()
+        case "each":
+            async for batch in queue:
+                actor.say("batch", text(batch), text(queue.statistics()))
+                break
+
+
+@operation(CHOICE(0, 1, 2, 3), BODY, weight=2)
+async def in_sequence(actor: Any, place: int, body: Any) -> None:
+    async with actor.world.sequencer(place):
+        await actor.block(body)
+
+
+@operation(
+    CHOICE("assert_checkpoints", "assert_no_checkpoints"),
+    BODY,
+    weight=1,
+)
+async def counted(actor: Any, which: str, body: Any) -> None:
+    with getattr(actor.trio.testing, which)():
+        await actor.block(body)
