@@ -581,6 +581,75 @@ def test_requests_of_a_run_that_breaks_down_are_answered(monkeypatch):
     gc.collect()
 
 
+def break_down(main, ready):
+    """A run of main that breaks down when it next waits after `ready()`."""
+
+    class Breaker:
+        def before_io_wait(self, timeout):
+            if ready():
+                lowlevel.remove_instrument(self)
+                raise ValueError("no forgiveness for this")
+
+    with pytest.raises(trio_c.TrioInternalError):
+        trio_c.run(main, instruments=[Breaker()])
+
+
+def test_coroutine_of_a_request_is_closed_after_its_run(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
+    kept = []
+    answers = []
+
+    async def never():
+        kept.append(lowlevel.current_task().coro)
+        await trio_c.sleep_forever()
+
+    def ask(token):
+        try:
+            from_thread.run(never, trio_token=token)
+        except trio_c.RunFinishedError as exc:
+            answers.append(str(exc))
+
+    async def main():
+        thread = threading.Thread(target=ask, args=[lowlevel.current_trio_token()])
+        kept.append(thread)
+        thread.start()
+        await trio_c.sleep_forever()
+
+    break_down(main, lambda: len(kept) == 2)
+    thread, coro = kept
+    # Answered already: what becomes of the coroutine is no second answer.
+    coro.close()
+    thread.join(30)
+    assert answers == ["run() has exited"]
+    kept.clear()
+    del coro
+    gc.collect()
+
+
+def test_call_that_outlives_its_run_counts_in_no_other(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
+    go_on = threading.Event()
+    kept = []
+
+    async def main():
+        kept.append(to_thread.run_sync(go_on.wait, 30))
+        await kept[0]
+
+    break_down(main, lambda: bool(kept))
+
+    async def later():
+        async with trio_c.open_nursery() as nursery:
+            nursery.start_soon(to_thread.run_sync, go_on.wait, 30)
+            await wait_all_tasks_blocked()
+            assert active_thread_count() == 1
+            kept.pop().close()
+            assert active_thread_count() == 1
+            go_on.set()
+
+    trio_c.run(later)
+    gc.collect()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="nothing interrupts a lock there")
 def test_waiting_for_an_answer_can_be_interrupted():
     """In the main thread, while the run is in another one."""
@@ -700,6 +769,62 @@ def test_patched_thread_cache_is_used(monkeypatch):
 
     trio_c.run(main)
     assert calls == ["a", "b"]
+
+
+@trio_test
+async def test_job_is_run_and_delivered_once(monkeypatch):
+    """A limiter's borrower can be called, for the sake of replaced caches."""
+    import outcome
+
+    limiter = trio_c.CapacityLimiter(1)
+    kept = []
+
+    def work():
+        [job] = limiter.statistics().borrowers
+        kept.append(job)
+        with pytest.raises(RuntimeError, match="once$"):
+            job()
+        return "by the thread"
+
+    assert await to_thread.run_sync(work, limiter=limiter) == "by the thread"
+    for args in ((), (outcome.Value("late"),)):
+        with pytest.raises(RuntimeError, match="once$"):
+            kept[0](*args)
+
+    # Somebody is faster than the thread with the answer, and with its run.
+    def deliver_early():
+        [job] = limiter.statistics().borrowers
+        job(outcome.Value("by hand"))
+        time.sleep(0.01)
+
+    async def call(fn):
+        return await to_thread.run_sync(fn, limiter=limiter)
+
+    failed = []
+    monkeypatch.setattr(_thread_cache, "report_failed_delivery", failed.append)
+    assert await call(deliver_early) == "by hand"
+    await wait_all_threads_completed()
+    while not failed:
+        await trio_c.sleep(0)
+    assert isinstance(failed[0], RuntimeError)
+    assert limiter.borrowed_tokens == 0
+
+
+def test_interrupted_start_leaves_no_thread(monkeypatch):
+    threads = []
+
+    def start(self):
+        original(self)
+        threads.append(self)
+        raise KeyboardInterrupt
+
+    original = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    cache = _thread_cache.ThreadCache()
+    with pytest.raises(KeyboardInterrupt):
+        cache.start_thread_soon(int, print)
+    threads[0].join(30)
+    assert not threads[0].is_alive()
 
 
 def test_start_thread_soon_gives_outcomes():

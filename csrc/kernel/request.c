@@ -125,7 +125,12 @@ request_task_result(AwaitableObject *aw, tc_step step, PyObject **result)
     if (step == TC_YIELD) {
         return TC_YIELD;
     }
-    if (step == TC_ERROR) {
+    if (self->is_answered) {
+        /* The run is over, and somebody has kept the coroutine. */
+        PyErr_Clear();
+        Py_CLEAR(*result);
+    }
+    else if (step == TC_ERROR) {
         tc_request_answer_error(self);
     }
     else {

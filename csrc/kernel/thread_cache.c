@@ -5,6 +5,8 @@
  *   delivers the result) until somebody gives it the next one or it gives up
  *   waiting. Whoever takes it off the list owns its fate: the cache then
  *   assigns a job and releases `wake` once, the worker itself then ends.
+ * - A worker that is woken without a job ends: its start has failed, after the
+ *   thread was there.
  * - fn, deliver and name are written by whoever assigns the job, before he
  *   releases `wake`, and read by the worker after it has acquired `wake`.
  * - The list lock guards the list alone, and is held for a few instructions,
@@ -320,6 +322,7 @@ thread_worker_call(PyObject *op, PyObject *Py_UNUSED(args),
         }
         has_job = thread_worker_wait(self, patience);
         tc_gil_acquire(st, tstate);
+        has_job = has_job && self->fn != NULL;
         if (has_job) {
             bell = thread_worker_run_job(self);
         }
@@ -361,6 +364,7 @@ thread_worker_start(ThreadCacheObject *cache)
                          : PyObject_CallMethod(module, "start_worker", "O",
                                                (PyObject *)self);
     if (done == NULL) {
+        PyThread_release_lock(self->wake);
         Py_DECREF(self);
         return NULL;
     }

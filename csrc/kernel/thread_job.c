@@ -5,12 +5,16 @@
  * - The limiter's token is released exactly once for each time it was got: by
  *   the job's report to the run, or at once if no thread could be started. A
  *   run that has ended gets no report.
+ * - A job is run once and delivered once, whoever calls it: everybody who can
+ *   see a limiter's borrowers can.
  */
 #include "thread_job.h"
 #include "../glue/awaitable.h"
 #include "../glue/errors.h"
 #include "entry_queue.h"
 #include "task.h"
+
+enum { JOB_RUN = 1, JOB_DELIVERY = 2 };  /* `claimed` */
 
 static _Thread_local ThreadJobObject *job_current;  /* borrowed */
 
@@ -64,39 +68,84 @@ tc_threads_pack(PyObject *const *args, Py_ssize_t nargs)
 
 /* --- a job, in its thread ---------------------------------------------- */
 
-/* fn(*args) in the job's context. */
+/* 0: it is the caller's to do; -1 with exception. */
+static int
+job_claim(ThreadJobObject *self, uint8_t what)
+{
+    if (!self->in_thread || self->context == NULL || self->claimed & what) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a thread's job is called by its thread, once");
+        return -1;
+    }
+    self->claimed |= what;
+    return 0;
+}
+
+/* fn(*args) in the job's context. Who delivers meanwhile, instead of the
+   thread, may make the job forget them. */
 static PyObject *
 job_call(ThreadJobObject *self)
 {
+    PyObject *context = Py_NewRef(self->context);
+    PyObject *fn = Py_NewRef(self->fn);
+    PyObject *args = Py_NewRef(self->args);
     PyObject *value = NULL;
-    if (PyContext_Enter(self->context) < 0) {
-        return NULL;
-    }
-    value = PyObject_Call(self->fn, self->args, NULL);
-    if (PyContext_Exit(self->context) < 0) {
-        Py_CLEAR(value);
+    if (PyContext_Enter(context) == 0) {
+        value = PyObject_Call(fn, args, NULL);
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(value);
+        }
     }
     if (value != NULL && tc_threads_is_coroutine(self->st, value)) {
         value = tc_threads_refuse_coroutine(
-            value, self->fn,
+            value, fn,
             "Trio expected a sync function, but %R appears to be "
             "asynchronous");
     }
+    Py_DECREF(context);
+    Py_DECREF(fn);
+    Py_DECREF(args);
     return value;
+}
+
+/* What fn gives, in this thread, if it is still to be called. */
+static PyObject *
+job_run(ThreadJobObject *self)
+{
+    if (job_claim(self, JOB_RUN) < 0) {
+        return NULL;
+    }
+    ThreadJobObject *outer = job_current;
+    job_current = self;
+    atomic_store(&self->thread, PyThread_get_thread_ident());
+    PyObject *value = job_call(self);
+    atomic_store(&self->thread, 0);
+    job_current = outer;
+    return value;
+}
+
+/* Steals both; one is NULL. Delivered, the outcome is the run's. */
+static void
+job_keep(ThreadJobObject *self, PyObject *value, PyObject *error)
+{
+    if (self->claimed & JOB_DELIVERY) {
+        Py_XDECREF(value);
+        Py_XDECREF(error);
+        return;
+    }
+    PyObject *old_value = self->value, *old_error = self->error;
+    self->value = value;
+    self->error = error;
+    Py_XDECREF(old_value);
+    Py_XDECREF(old_error);
 }
 
 void
 tc_thread_job_run(ThreadJobObject *self)
 {
-    ThreadJobObject *outer = job_current;
-    job_current = self;
-    atomic_store(&self->thread, PyThread_get_thread_ident());
-    self->value = job_call(self);
-    atomic_store(&self->thread, 0);
-    job_current = outer;
-    if (self->value == NULL) {
-        self->error = PyErr_GetRaisedException();
-    }
+    PyObject *value = job_run(self);
+    job_keep(self, value,
+             value == NULL ? PyErr_GetRaisedException() : NULL);
 }
 
 static const tc_native_job job_report_job;
@@ -104,6 +153,9 @@ static const tc_native_job job_report_job;
 int
 tc_thread_job_deliver(ThreadJobObject *self, tc_jobs **bell)
 {
+    if (job_claim(self, JOB_DELIVERY) < 0) {
+        return -1;
+    }
     if (tc_entry_queue_push_native(self->token->queue, &job_report_job,
                                    (PyObject *)self, bell) < 0) {
         /* The run is over; nobody wants to know. A limiter that outlives it
@@ -137,18 +189,12 @@ job_tp_call(PyObject *op, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (outcome == NULL) {
-        tc_thread_job_run(self);
-        PyObject *value = self->value, *error = self->error;
-        self->value = self->error = NULL;
-        if (error != NULL) {
-            tc_error_reraise(error);
-        }
-        return value;
+        return job_run(self);
     }
-    self->value = PyObject_CallMethodNoArgs(outcome, self->st->str_unwrap);
-    if (self->value == NULL) {
-        self->error = PyErr_GetRaisedException();
-    }
+    PyObject *value
+        = PyObject_CallMethodNoArgs(outcome, self->st->str_unwrap);
+    job_keep(self, value,
+             value == NULL ? PyErr_GetRaisedException() : NULL);
     if (tc_thread_job_deliver(self, NULL) < 0) {
         return NULL;
     }

@@ -26,6 +26,7 @@ typedef struct ThreadJobObject {
     PyObject *limiter;       /* owned or NULL */
     TaskObject *task;        /* owned; NULL when nobody waits (any more) */
     uint8_t in_thread;       /* a thread has it, or its report is queued */
+    uint8_t claimed;         /* what has begun: JOB_RUN, JOB_DELIVERY */
     PyObject *cancels;       /* owned list or NULL: what `cancel` was */
     int cancel_kind;         /* of `cancel`, as tc_abort has it */
     PyObject *cancel_reason; /* borrowed from it; to be compared only */

@@ -48,16 +48,20 @@ call_count(AwaitableObject *aw, RunnerObject *runner)
     runner->active_threads++;
 }
 
-/* Whoever waits for the last one to go has left an Event in the run. */
+/* Whoever waits for the last one to go has left an Event in the run. A call
+   that has outlived its run counts nowhere. */
 static int
 call_uncount(AwaitableObject *aw)
 {
+    ThreadJobObject *job = (ThreadJobObject *)aw->owner;
     RunnerObject *runner = tc_context_runner(aw->st);
     if (!(aw->flags & COUNTED)) {
         return 0;
     }
     aw->flags &= (uint8_t)~COUNTED;
-    if (runner == NULL || --runner->active_threads > 0) {
+    if (runner == NULL || job == NULL || job->token == NULL
+        || runner->trio_token != (PyObject *)job->token
+        || --runner->active_threads > 0) {
         return 0;
     }
     PyObject *var = aw->st->threads_idle_var;
