@@ -53,8 +53,8 @@ class Operation(NamedTuple):
 
 TEMPLATE = """
 async def operation(warm_up, rounds, begin, end):
-    {setup}
     async with trio.open_nursery() as nursery:
+        {setup}
         if {is_beside}:
             async def others():
                 while True:
@@ -91,7 +91,7 @@ def perform(
     }
     source = TEMPLATE.format(
         is_beside=bool(operation.beside),
-        setup=_indented(operation.setup, 4),
+        setup=_indented(operation.setup, 8),
         body=_indented(operation.body, 12),
         beside=_indented(operation.beside, 20),
     )

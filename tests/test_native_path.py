@@ -1,16 +1,15 @@
 """The native-path rule, operation by operation (the table is in _counts.py).
 
-On a hot path the library runs no Python code, leaves nothing to the garbage
-collector, keeps no memory, and makes no system call that is not the work
-itself. What does not hold yet stands in one of the tables below, each entry
-with its reason; an entry that is not needed any more is a failure, too.
+On a hot path the library runs no Python code, and makes no system call that is
+not the work itself. (That nothing stays behind is in test_memory.py.) What does
+not hold yet stands in one of the tables below, each entry with its reason; an
+entry that is not needed any more is a failure, too.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import gc
 import os
 import re
 import shutil
@@ -27,7 +26,6 @@ import trio_c
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 COUNTS = Path(__file__).with_name("_counts.py")
@@ -121,81 +119,6 @@ def test_frames_of_workers_are_counted() -> None:
         )
     )
     assert frames["trio_c._util.fixup_module_metadata"] == ROUNDS
-
-
-# --- memory ----------------------------------------------------------------
-
-
-def garbage_of(operation: Operation) -> collections.Counter[str]:
-    """The types of what only the garbage collector could free."""
-    found: collections.Counter[str] = collections.Counter()
-
-    def begin() -> None:
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-
-    def end() -> None:
-        gc.collect()
-        found.update(type(obj).__name__ for obj in gc.garbage)
-
-    try:
-        perform(operation, begin, end)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    return found
-
-
-@each
-def test_no_garbage(name: str) -> None:
-    assert not garbage_of(OPERATIONS[name])
-
-
-def test_garbage_is_counted() -> None:
-    cycle = Operation("", "cycle = []; cycle.append(cycle)")
-    # The last one still has a name; the warm-up's last one had.
-    assert garbage_of(cycle) == {"list": ROUNDS}
-
-
-def kept_by(operation: Operation, count: Callable[[], int]) -> int:
-    """How much more there is of something after all rounds.
-
-    The least of three times: free lists of the interpreter fill up at first,
-    but what is kept is kept every time.
-    """
-    counts: list[int] = []
-
-    def look() -> None:
-        gc.collect()
-        counts.append(count())
-
-    for _ in range(3):
-        perform(operation, look, look)
-    pairs = zip(counts[::2], counts[1::2], strict=True)
-    return min(after - before for before, after in pairs)
-
-
-counts_blocks = pytest.mark.skipif(
-    sys.getallocatedblocks() == 0,
-    reason="with PYTHONMALLOC=malloc, as under sanitizers, no blocks are counted",
-)
-
-# Whatever the number of rounds: what was at different points before and after.
-SLACK_BLOCKS = 40
-
-
-@counts_blocks
-@each
-def test_no_block_is_kept(name: str) -> None:
-    assert kept_by(OPERATIONS[name], sys.getallocatedblocks) < SLACK_BLOCKS
-
-
-@counts_blocks
-def test_blocks_are_counted() -> None:
-    keeps = Operation("", "kept.append(object())", "kept = []")
-    assert kept_by(keeps, sys.getallocatedblocks) >= ROUNDS
 
 
 # --- system calls ----------------------------------------------------------
