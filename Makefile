@@ -99,7 +99,7 @@ differential:
 	build/differential/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/differential/requirements.txt
 	build/differential/bin/python tests/differential/fuzz.py \
-		$(if $(ARGS),$(ARGS),--count 6000)
+		$(if $(ARGS),$(ARGS),--hypothesis 200 --count 3000)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:

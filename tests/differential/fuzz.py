@@ -3,7 +3,8 @@
     fuzz.py --count 5000             programs 0 to 4999
     fuzz.py --first 70000 --seconds 100
     fuzz.py --program 1234           that one; says what both do if they differ
-    fuzz.py --hypothesis 1000        programs that Hypothesis thinks of
+    fuzz.py --hypothesis 1000        programs that Hypothesis draws and shrinks
+    fuzz.py --hypothesis 300 --count 4000      both
     fuzz.py file.json                programs written down
 
 Programs have numbers; the same number is the same program everywhere. The
@@ -38,8 +39,9 @@ ENDS_OF_PROCESSES = b'[["hangs"', b'[["dies"'
 class Worker:
     """A process with one of the libraries; a new one whenever it has died."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, environment: dict[str, str]) -> None:
         self.library = library
+        self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
         self.said = b""
 
@@ -50,7 +52,7 @@ class Worker:
                 [sys.executable, str(HERE / "worker.py"), self.library],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
+                env={**os.environ, "PYTHONHASHSEED": "0", **self.environment},
             )
         assert self.process.stdin
         try:
@@ -86,10 +88,17 @@ class Worker:
 
 
 class Pair:
-    """Both libraries."""
+    """Both libraries. `preload`: what the sanitizers of a build of trio_c need."""
 
-    def __init__(self) -> None:
-        self.workers = Worker("trio"), Worker("trio_c")
+    def __init__(self, preload: str | None = None) -> None:
+        ours = {}
+        if preload:
+            ours = {
+                "LD_PRELOAD": preload,
+                "PYTHONMALLOC": "malloc",
+                "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            }
+        self.workers = Worker("trio", {}), Worker("trio_c", ours)
         self.count = 0
         self.void = 0
 
@@ -160,26 +169,33 @@ def report(pair: Pair, title: str, program: Program, as_is: bool = False) -> Non
     print(f"{json.dumps(small)}\n{pair.difference(small)}", flush=True)
 
 
-def from_hypothesis(pair: Pair, count: int) -> int:
-    from hypothesis import HealthCheck, Phase, given, settings
+def from_hypothesis(pair: Pair, arguments: argparse.Namespace) -> Program | None:
+    """Let Hypothesis draw programs, by the same grammar; the smallest one that it
+    finds to differ."""
+    import hypothesis
 
-    @settings(
-        max_examples=count,
+    found: list[Program] = []
+
+    @hypothesis.seed(arguments.first)
+    @hypothesis.settings(
+        max_examples=arguments.hypothesis,
         deadline=None,
         database=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
     )
-    @given(programs())
+    @hypothesis.given(programs())
     def same(program: Program) -> None:
-        assert pair.difference(program) is None, json.dumps(program)
+        if pair.difference(program) is not None:
+            found.append(program)
+            raise AssertionError("different")
 
     try:
         same()
-    except AssertionError as error:
-        report(pair, "from Hypothesis", json.loads(str(error).partition("\n")[0]))
-        return 1
-    return 0
+    except AssertionError:
+        return found[-1]  # what Hypothesis shows last is the smallest
+    return None
 
 
 def numbered(pair: Pair, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
@@ -188,7 +204,7 @@ def numbered(pair: Pair, arguments: argparse.Namespace) -> Iterator[tuple[str, A
         yield str(arguments.program), program_of_seed(arguments.program)
         return
     until = time.monotonic() + (arguments.seconds or 1e9)
-    last = arguments.first + arguments.count
+    last = arguments.first + (arguments.count or 1_000_000_000)
     for first in range(arguments.first, last, AT_ONCE):
         if time.monotonic() > until:
             break
@@ -207,24 +223,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=1_000_000_000)
+    parser.add_argument("--count", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--program", type=int)
     parser.add_argument("--hypothesis", type=int)
     parser.add_argument("--most", type=int, default=3, help="differences to report")
     parser.add_argument("--as-is", action="store_true", help="do not make smaller")
+    parser.add_argument("--preload", help="for trio_c, built with sanitizers")
     parser.add_argument("--trace", action="store_true", help="print whole traces")
     arguments = parser.parse_args()
-    pair = Pair()
+    pair = Pair(arguments.preload)
     began = time.monotonic()
     failed = 0
     try:
         if arguments.hypothesis:
-            failed = from_hypothesis(pair, arguments.hypothesis)
-        source = (
-            written(arguments.files) if arguments.files else numbered(pair, arguments)
-        )
-        for title, program in () if arguments.hypothesis else source:
+            small = from_hypothesis(pair, arguments)
+            if small is not None:
+                report(pair, "from Hypothesis", small, arguments.as_is)
+                failed += 1
+            print(f"{pair.count} programs by Hypothesis, {pair.void} void")
+        if arguments.files:
+            source = written(arguments.files)
+        elif arguments.hypothesis and arguments.count is None:
+            source = iter(())
+        else:
+            source = numbered(pair, arguments)
+        for title, program in source:
             if arguments.trace:
                 for trace in pair.traces(program):
                     print(*json.loads(trace), sep="\n", end="\n\n")

@@ -228,7 +228,8 @@ def programs() -> Any:
         def choose(values: Sequence[Any]) -> Any:
             return values[draw(strategies.integers(0, len(values) - 1))]
 
-        return _Generator(choose, choose(SIZES)).program()
+        size = draw(strategies.integers(1, max(SIZES)))
+        return _Generator(choose, size).program()
 
     return drawn()
 

@@ -142,7 +142,9 @@ def interrupt(actor: Any, protected: bool) -> Any:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler or actor.is_host:
         return "nobody waits for it"
     lowlevel = actor.trio.lowlevel
-    wrap = lowlevel.enable_ki_protection if protected else lowlevel.disable_ki_protection
+    wrap = (
+        lowlevel.enable_ki_protection if protected else lowlevel.disable_ki_protection
+    )
 
     @wrap
     def press() -> None:

@@ -98,7 +98,9 @@ async def nursery_star(
     actor: Any, strict: Any, catch: str, body: Any, handler: Any
 ) -> None:
     """`except*` around a nursery."""
-    await actor.block([["try_star", catch, False, [["nursery", strict, body]], handler]])
+    await actor.block(
+        [["try_star", catch, False, [["nursery", strict, body]], handler]]
+    )
 
 
 @operation(WHICH, TIMES, CHOICE("acquire", "wait", "receive", "send", "park"), weight=3)
