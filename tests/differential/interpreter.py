@@ -121,6 +121,10 @@ class Actor:
             return
         try:
             task = lowlevel.current_task()
+            if task.name == "<init>":
+                # Generators that were left behind are closed in a set's order.
+                world.trace.leave(self.label, *line)
+                return
             where = [
                 self.trio.current_time(),
                 task._cancel_points,
@@ -336,7 +340,7 @@ def run(trio: Any, program: Program) -> list[Any]:
             except BaseException as error:
                 trace.add("run raised", trace.full(error))
             trace.add("at the end", clock.current_time(), *world.statistics())
-            trace.closed = True
+            trace.close()
             world.__dict__.clear()
             del world
             gc.collect()

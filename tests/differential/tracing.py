@@ -38,6 +38,15 @@ class Trace:
         self._exceptions = 0
         # Whatever happens in here is about the trace, not about the program.
         self.closed = False
+        self._left: list[Any] = []
+
+    def leave(self, who: str, *line: Any) -> None:
+        """Add a line at the end, where the order is that of who says it."""
+        self._left.append((who, *line))
+
+    def close(self) -> None:
+        self.lines += sorted(self._left, key=lambda line: line[0])
+        self.closed = True
 
     def add(self, *line: Any) -> None:
         if not self.closed:
