@@ -122,6 +122,51 @@ async def wait_at_most(actor: Any, which: int, seconds: float, what: str) -> Any
     return [scope.cancelled_caught, scope.cancel_called]
 
 
+@operation(CHOICE("child", "block", "start"), TIMES, weight=2)
+async def stray_cancelled(actor: Any, where: str, seconds: float) -> None:
+    """A Cancelled that comes up where nothing is cancelled."""
+    trio, stray = actor.trio, None
+    with trio.CancelScope() as scope:
+        scope.cancel("elsewhere")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            stray = error
+
+    async def carrier(task_status: Any = None) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise stray
+
+    try:
+        async with trio.open_nursery() as nursery:
+            if where == "child":
+                nursery.start_soon(carrier)
+            elif where == "start":
+                await nursery.start(carrier)
+            await trio.sleep(seconds)
+            if where == "block":
+                raise stray
+    except BaseException as error:
+        actor.say("strayed", actor.world.trace.full(error))
+        raise
+    finally:
+        actor.say("cancelled", nursery.cancel_scope.cancelled_caught)
+
+
+@operation(CHOICE(3, 4, 6, 9), CHOICE(1, 0, 2), FLAG, weight=2)
+def many_jobs(actor: Any, count: int, idempotent_at: int, wakes: bool) -> None:
+    """Jobs in the entry queue, an idempotent one among them."""
+    if actor.is_host:
+        return
+    token = actor.trio.lowlevel.current_trio_token()
+    for number in range(count):
+        if number == idempotent_at:
+            token.run_sync_soon(actor.world.root.say, "idempotent job", idempotent=True)
+        token.run_sync_soon(actor.world.root.say, "job", number)
+    if wakes:
+        token.run_sync_soon(actor.world.events[0].set)
+
+
 class _Failing:
     """An instrument that fails at its first call."""
 
