@@ -167,6 +167,64 @@ def many_jobs(actor: Any, count: int, idempotent_at: int, wakes: bool) -> None:
         token.run_sync_soon(actor.world.events[0].set)
 
 
+@operation(CHOICE(1, 0, 2, 4), FLAG, FLAG, weight=2)
+def spawn_last_words(actor: Any, steps: int, shield: bool, fails: bool) -> None:
+    """A system task that queues jobs while the run shuts down."""
+    lowlevel = actor.trio.lowlevel
+    token = lowlevel.current_trio_token()
+    child = actor.child("last")
+
+    def job(number: int) -> None:
+        child.say("job", number)
+        if fails:
+            raise KeyError(number)
+
+    async def speak() -> None:
+        try:
+            await actor.trio.sleep_forever()
+        finally:
+            for number in range(steps):
+                token.run_sync_soon(job, number)
+                token.run_sync_soon(job, "same", idempotent=True)
+                with actor.trio.CancelScope(shield=shield):
+                    await lowlevel.cancel_shielded_checkpoint()
+
+    lowlevel.spawn_system_task(speak, name=child.label)
+
+
+STRICT = CHOICE(False, None, True)
+
+
+@operation(STRICT, STRICT, CHOICE(0, 1, 3), CHOICE(3, 0, 1), weight=3)
+async def cancelled_groups(
+    actor: Any, outer: Any, inner: Any, first: int, second: int
+) -> None:
+    """Groups with a Cancelled in each, which is taken out on the way."""
+    trio = actor.trio
+
+    async def fails(steps: int) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            for _ in range(steps):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            raise KeyError(steps)
+
+    async def group() -> None:
+        async with trio.open_nursery(inner) as nursery:
+            nursery.start_soon(fails, first)
+            nursery.start_soon(trio.sleep_forever)
+
+    try:
+        async with trio.open_nursery(outer) as nursery:
+            nursery.start_soon(group)
+            nursery.start_soon(fails, second)
+            nursery.cancel_scope.cancel()
+    except BaseException as error:
+        actor.say("left", actor.world.trace.full(error))
+        raise
+
+
 class _Failing:
     """An instrument that fails at its first call."""
 

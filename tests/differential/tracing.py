@@ -112,14 +112,19 @@ def is_void(program: Program, trace: str) -> bool:
     """Has Trio lost its own way in that run?
 
     Who leaves nurseries open, or scopes in the wrong order, can make it fail
-    an assertion about itself, or end in a TrioInternalError; and a
-    GeneratorExit of an entry-queue job may get as far as its run loop, which
-    is a generator and takes it for the end of a guest run. Nobody else has to
-    fail in the same way: there trio_c just has to come to an end.
+    an assertion about itself, or end in a TrioInternalError; so can jobs that
+    fail when the system tasks are gone. A GeneratorExit of an entry-queue job
+    may get as far as its run loop, which is a generator and takes it for the
+    end of a guest run. Nobody else has to fail in the same way: there trio_c
+    just has to come to an end.
     """
-    signs = ('"builtins.AssertionError"]', '"trio.TrioInternalError"]')
-    return "guest run got abandoned" in trace or (
-        program["unruly"] and any(sign in trace for sign in signs)
+    anywhere = (
+        "guest run got abandoned",
+        '"builtins.AssertionError"], "text": "internal", "frames": []',
+    )
+    unruly = ('"builtins.AssertionError"]', '"trio.TrioInternalError"]')
+    return any(sign in trace for sign in anywhere) or (
+        program["unruly"] and any(sign in trace for sign in unruly)
     )
 
 
