@@ -225,6 +225,38 @@ async def cancelled_groups(
         raise
 
 
+@operation(CHOICE(True, False), weight=1)
+async def interrupted(actor: Any, later: bool) -> None:
+    """Ctrl-C that arrives at a checkpoint, if this is main; then a cancellation."""
+    trio = actor.trio
+    with trio.CancelScope() as scope:
+        await actor.block([["interrupt", True]])
+        for _ in range(3):
+            try:
+                await trio.lowlevel.checkpoint()
+            except KeyboardInterrupt as error:
+                actor.say("interrupted", actor.world.trace.full(error))
+        if later:
+            scope.cancel("later")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            actor.say("cancelled", actor.world.trace.full(error))
+            raise
+
+
+@operation(CHOICE(0, 1, 2, 3, 4), BODY, weight=8, only="unruly")
+async def lose_nursery(actor: Any, steps: int, body: Any) -> None:
+    """Leave a cancelled scope while a task is in a nursery in it."""
+    trio, child = actor.trio, actor.child("lost")
+    with trio.CancelScope() as scope:
+        nursery = await trio.open_nursery().__aenter__()
+        scope.cancel("lost")
+        nursery.start_soon(child.body, [["checkpoint", "checkpoint"], *body])
+        for _ in range(steps):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+
 class _Failing:
     """An instrument that fails at its first call."""
 
