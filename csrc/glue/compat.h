@@ -83,11 +83,19 @@ PyErr_SetRaisedException(PyObject *exc)
 
 /* A kept object, its count 1, begins anew. Who notes down where objects are
    made, as tracemalloc does for the warning of coroutines that were never
-   awaited, hears of it. */
+   awaited, hears of it. In a debug build of CPython, the sum of all counts has
+   that 1 in it. */
 static inline void
 tc_renew(PyObject *op)
 {
+#ifndef Py_REF_DEBUG
     _Py_NewReference(op);
+#elif PY_VERSION_HEX >= 0x030C0000
+    _Py_NewReferenceNoTotal(op);
+#else
+    _Py_RefTotal--;
+    _Py_NewReference(op);
+#endif
 }
 
 /* A frame for introspection only; it is never run. New reference. */
