@@ -63,11 +63,11 @@ PyErr_SetRaisedException(PyObject *exc)
 /* copy.replace(). */
 #define TC_HAVE_REPLACE (PY_VERSION_HEX >= 0x030D0000)
 
-/* Module slots, where the version has them. One GIL for all interpreters, and
-   with a GIL at all, until there are tests of more. */
+/* Module slots, where the version has them. Each interpreter may have a GIL of
+   its own; without any, there are no tests yet. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define TC_SLOT_INTERPRETERS                                                \
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #else
 #define TC_SLOT_INTERPRETERS
 #endif

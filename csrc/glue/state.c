@@ -51,6 +51,12 @@ tc_state_helpers(tc_state *st)
     return state_lazy_attr(&st->helpers, "trio_c._core._init", NULL);
 }
 
+PyObject *
+tc_state_asyncgens(tc_state *st)
+{
+    return state_lazy_attr(&st->asyncgens, "trio_c._core._asyncgens", NULL);
+}
+
 int
 tc_state_add_type(tc_state *st, PyTypeObject **slot, PyType_Spec *spec,
                   PyObject *bases, const char *name)

@@ -109,6 +109,7 @@ struct MethodObject;
     X(str_fileno)                                                           \
     X(str_trio)                                                             \
     X(helpers)             /* trio_c._core._init: cold helpers */           \
+    X(asyncgens)           /* trio_c._core._asyncgens */                    \
     X(loose_note)                                                           \
     X(misnesting_advice)                                                    \
     X(ki_codes)            /* code object -> protected? see kernel/ki.c */  \
@@ -206,6 +207,9 @@ PyObject *tc_state_outcome_value(tc_state *st);
 PyObject *tc_state_outcome_error(tc_state *st);
 /* trio_c._core._init, imported on first need. Borrowed; NULL with exc. */
 PyObject *tc_state_helpers(tc_state *st);
+/* trio_c._core._asyncgens, which every run needs: that of this copy, although
+   somebody may have imported another since. Borrowed; NULL with exception. */
+PyObject *tc_state_asyncgens(tc_state *st);
 
 /* Creates a heap type from spec (bases NULL, a type, or a tuple), stores a
    new reference in *slot and adds it to the module under `name` unless that

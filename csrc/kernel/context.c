@@ -16,14 +16,26 @@ RunnerObject *
 tc_context_runner(tc_state *st)
 {
     RunnerObject *runner = tc_thread_slots.runner;
-    return runner != NULL && runner->st == st ? runner : NULL;
+    while (runner != NULL && runner->st != st) {
+        runner = runner->outer.runner;
+    }
+    return runner;
 }
 
 TaskObject *
 tc_context_task(tc_state *st)
 {
     TaskObject *task = tc_thread_slots.task;
-    return task != NULL && task->runner->st == st ? task : NULL;
+    if (task != NULL && task->runner->st == st) {
+        return task;
+    }
+    RunnerObject *runner = tc_thread_slots.runner;
+    while (runner != NULL && runner->st != st) {
+        task = runner->outer.task;
+        runner = runner->outer.runner;
+    }
+    return runner != NULL && task != NULL && task->runner == runner ? task
+                                                                    : NULL;
 }
 
 static void
@@ -95,8 +107,23 @@ done:
 void
 tc_context_set_runner(RunnerObject *runner)
 {
-    RunnerObject *old = tc_thread_slots.runner;
-    tc_thread_slots.runner = (RunnerObject *)Py_XNewRef((PyObject *)runner);
+    tc_slots *slots = &tc_thread_slots;
+    RunnerObject *old = slots->runner;
+    if (runner != NULL && old != NULL && old->st != runner->st
+        && runner->outer.runner == NULL) {
+        runner->outer = *slots;
+        slots->task = NULL;
+        old = NULL;
+    }
+    slots->runner = (RunnerObject *)Py_XNewRef((PyObject *)runner);
+    if (runner == NULL && old != NULL) {
+        slots->runner = old->outer.runner;
+        if (slots->task == NULL) {
+            slots->task = old->outer.task;
+            old->outer.task = NULL;
+        }
+        old->outer.runner = NULL;
+    }
     if (old != NULL) {
         context_show(old->st, NULL);
     }

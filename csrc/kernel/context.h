@@ -3,6 +3,12 @@
  * The thread's two slots are the one truth; GLOBAL_RUN_CONTEXT (context.c)
  * reads and writes them. They are thread-local C variables, never cached
  * across a call that can run Python: another greenlet may have changed them.
+ *
+ * A thread can be in a run of each copy of the module that the process has
+ * loaded, one inside the other: an interpreter may import it anew, and one
+ * thread may run several interpreters. The slots hold the innermost; each run
+ * keeps what they held before (`outer`). What belongs to another copy is only
+ * passed on, never touched: its interpreter's GIL need not be ours.
  */
 #ifndef TC_KERNEL_CONTEXT_H
 #define TC_KERNEL_CONTEXT_H

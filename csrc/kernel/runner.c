@@ -22,12 +22,11 @@
 static int
 runner_add_asyncgens(RunnerObject *self)
 {
-    PyObject *mod = PyImport_ImportModule("trio_c._core._asyncgens");
+    PyObject *mod = tc_state_asyncgens(self->st);
     if (mod == NULL) {
         return -1;
     }
     PyObject *asyncgens = PyObject_CallMethod(mod, "AsyncGenerators", NULL);
-    Py_DECREF(mod);
     if (asyncgens == NULL) {
         return -1;
     }

@@ -68,6 +68,9 @@ struct RunnerObject {
     uint8_t main_done;               /* one of the two is the outcome */
     Py_ssize_t active_threads;       /* to_thread calls that wait for one */
     tc_random random;
+    /* What the thread was in when this run took its slots, if that was a run
+       of another copy of the module: see context.h. */
+    tc_slots outer;
     PyObject *dict;                  /* owned or NULL: tools' attributes */
     PyObject *weakrefs;
 };

@@ -13,6 +13,8 @@
  *   by threads with and without the GIL.
  * - The list borrows the workers: a worker's thread holds it while it can be
  *   on the list. The cache outlives its workers: each holds it.
+ * - A closed cache has no idle workers: its interpreter ends, and waits for
+ *   all threads. That of the process does not wait: there they are daemons.
  * - After a fork the child has none of these threads: the list is emptied and
  *   its lock replaced.
  */
@@ -30,6 +32,7 @@ typedef struct {
     tc_state *st;                /* borrowed */
     PyThread_type_lock lock;     /* owned; guards idle */
     tc_link idle;                /* of workers, the last to finish first */
+    int closed;                  /* nobody rests any more; under the lock */
     PyObject *weakrefs;
 } ThreadCacheObject;
 
@@ -194,26 +197,32 @@ thread_worker_report_failure(ThreadWorkerObject *self)
     Py_DECREF(exc);
 }
 
-static void
+/* 1, or 0 if it is to end instead. */
+static int
 thread_worker_set_idle(ThreadWorkerObject *self)
 {
     ThreadCacheObject *cache = self->cache;
     PyThread_acquire_lock(cache->lock, WAIT_LOCK);
-    tc_list_prepend(&cache->idle, &self->link);
+    int open = !cache->closed;
+    if (open) {
+        tc_list_prepend(&cache->idle, &self->link);
+    }
     PyThread_release_lock(cache->lock);
+    return open;
 }
 
-/* Whom to wake when the GIL is free, or NULL: he would only wait for it. */
-static tc_jobs *
-thread_worker_run_job(ThreadWorkerObject *self)
+/* *bell: whom to wake when the GIL is free, or NULL: he would only wait for
+   it. 1 if there may be more jobs. */
+static int
+thread_worker_run_job(ThreadWorkerObject *self, tc_jobs **bell)
 {
     tc_state *st = self->st;
     PyObject *fn = self->fn, *deliver = self->deliver, *name = self->name;
     self->fn = self->deliver = self->name = NULL;
     int native = Py_IS_TYPE(fn, st->ThreadJobType) && fn == deliver;
     PyObject *outcome = NULL;
-    tc_jobs *bell = NULL;
 
+    *bell = NULL;
     if (name != Py_None) {
         thread_worker_rename(self, name);
     }
@@ -232,9 +241,9 @@ thread_worker_run_job(ThreadWorkerObject *self)
     Py_DECREF(name);
     Py_DECREF(fn);
     /* First this: whoever sees the result may want the next thread. */
-    thread_worker_set_idle(self);
+    int goes_on = thread_worker_set_idle(self);
     if (native) {
-        if (tc_thread_job_deliver((ThreadJobObject *)deliver, &bell) < 0) {
+        if (tc_thread_job_deliver((ThreadJobObject *)deliver, bell) < 0) {
             thread_worker_report_failure(self);
         }
     }
@@ -247,7 +256,7 @@ thread_worker_run_job(ThreadWorkerObject *self)
     }
     Py_XDECREF(outcome);
     Py_DECREF(deliver);
-    return bell;
+    return goes_on;
 }
 
 /* _thread_cache.IDLE_TIMEOUT in microseconds; it may be patched any time. */
@@ -273,7 +282,8 @@ thread_worker_patience(tc_state *st)
                          : (PY_TIMEOUT_T)1000000 * 1000000;
 }
 
-/* Without the GIL. 1 when there is a job, 0 when this worker is to end. */
+/* Without the GIL. 1 when there is a job, or none because the cache has been
+   closed; 0 when nobody came. */
 static int
 thread_worker_wait(ThreadWorkerObject *self, PY_TIMEOUT_T patience)
 {
@@ -310,7 +320,7 @@ thread_worker_call(PyObject *op, PyObject *Py_UNUSED(args),
     ThreadWorkerObject *self = (ThreadWorkerObject *)op;
     tc_state *st = self->st;
     tc_jobs *bell = NULL;
-    int has_job;
+    int goes_on;
     Py_INCREF(self);
     thread_worker_identify(self);
     do {
@@ -320,13 +330,15 @@ thread_worker_call(PyObject *op, PyObject *Py_UNUSED(args),
             tc_jobs_ring(bell);
             bell = NULL;
         }
-        has_job = thread_worker_wait(self, patience);
+        goes_on = thread_worker_wait(self, patience);
         tc_gil_acquire(st, tstate);
-        has_job = has_job && self->fn != NULL;
-        if (has_job) {
-            bell = thread_worker_run_job(self);
+        if (goes_on) {
+            goes_on = self->fn != NULL && thread_worker_run_job(self, &bell);
         }
-    } while (has_job);
+    } while (goes_on);
+    if (bell != NULL) {
+        tc_jobs_ring(bell);
+    }
     /* thread -> target -> worker -> thread */
     Py_CLEAR(self->thread);
     Py_DECREF(self);
@@ -361,8 +373,10 @@ thread_worker_start(ThreadCacheObject *cache)
     PyObject *module = thread_cache_module(st);
     PyObject *done
         = module == NULL ? NULL
-                         : PyObject_CallMethod(module, "start_worker", "O",
-                                               (PyObject *)self);
+                         : PyObject_CallMethod(
+                             module, "start_worker", "Oi", (PyObject *)self,
+                             PyInterpreterState_Get()
+                                 == PyInterpreterState_Main());
     if (done == NULL) {
         PyThread_release_lock(self->wake);
         Py_DECREF(self);
@@ -528,6 +542,24 @@ thread_cache_start_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     Py_RETURN_NONE;
 }
 
+/* _close(): the idle workers end, the others when they have finished. */
+static PyObject *
+thread_cache_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    ThreadCacheObject *self = (ThreadCacheObject *)op;
+    tc_link *link;
+    PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    self->closed = 1;
+    while ((link = tc_list_first(&self->idle)) != NULL) {
+        tc_list_remove(link);
+        /* no job: fn is NULL */
+        PyThread_release_lock(
+            TC_CONTAINER_OF(link, ThreadWorkerObject, link)->wake);
+    }
+    PyThread_release_lock(self->lock);
+    Py_RETURN_NONE;
+}
+
 /* _forget_workers(): in a forked child. */
 static PyObject *
 thread_cache_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -598,6 +630,7 @@ thread_cache_dealloc(PyObject *op)
 }
 
 static PyMethodDef thread_cache_methods[] = {
+    {"_close", thread_cache_close, METH_NOARGS, NULL},
     {"_forget_workers", thread_cache_forget, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -33,10 +33,17 @@ def get_os_thread_name_func() -> Callable[[int | None, str], None] | None:
     return set_os_thread_name if sys.platform != "win32" else None
 
 
-def start_worker(run: Callable[[], object]) -> None:
-    """Have a new thread call `run`. It does not keep the process alive."""
+def start_worker(run: Callable[[], object], is_main: bool) -> None:
+    """Have a new thread call `run`. It does not keep the process alive.
+
+    Any other interpreter than the main one, `is_main`, must not end before
+    all of its threads have: there they are told to when it is about to wait
+    for them.
+    """
     from threading import Thread
 
+    if not is_main:
+        _close_at_exit()
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
         # Else it would keep the contextvars of whoever came first.
@@ -44,7 +51,21 @@ def start_worker(run: Callable[[], object]) -> None:
 
         options["context"] = Context()
     name = f"Trio thread {next(name_counter)}"
-    Thread(target=run, name=name, daemon=True, **options).start()
+    Thread(target=run, name=name, daemon=is_main, **options).start()
+
+
+_closes_at_exit = False
+
+
+def _close_at_exit() -> None:
+    global _closes_at_exit
+    if not _closes_at_exit:
+        # The only hook before threads are waited for; concurrent.futures has
+        # no other either.
+        from threading import _register_atexit  # type: ignore[attr-defined]
+
+        _register_atexit(lambda: THREAD_CACHE._close())
+        _closes_at_exit = True
 
 
 def report_failed_delivery(exc: BaseException) -> None:
