@@ -453,3 +453,37 @@ def test_a_child_forked_while_a_thread_wakes_the_loop_can_use_its_token(tmp_path
         timeout=60,
     )
     assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+CHILD_THAT_GOES_ON = """
+import os, signal, warnings
+import trio_c
+warnings.simplefilter("ignore")  # forking does not go with threads
+
+def descriptor():
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd)
+    return os.fstat(fd).st_ino
+
+async def use_queue():
+    assert await trio_c.to_thread.run_sync(trio_c.from_thread.run_sync, int) == 0
+
+async def main():
+    await use_queue()
+    before = descriptor()
+    if (pid := os.fork()) == 0:
+        signal.alarm(60)
+        await use_queue()
+        await trio_c.sleep(0)
+        os._exit(descriptor() == before)
+    assert await trio_c.to_thread.run_sync(os.waitpid, pid, 0) == (pid, 0)
+    assert descriptor() == before
+
+trio_c.run(main)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
+def test_a_child_that_goes_on_with_the_run_is_woken_by_itself():
+    """What it reads of its parent's wake-ups, its parent would sleep through."""
+    subprocess.run([sys.executable, "-c", CHILD_THAT_GOES_ON], check=True, timeout=120)

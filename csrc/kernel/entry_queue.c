@@ -10,16 +10,21 @@
  *   cleared only when the task goes on after it has rested, before it looks
  *   at the queue. So a flagged queue's task runs in the coming batch; if its
  *   jobs ran before it came to rest, in vain.
+ * - A forked child has descriptors of its own before it reads any, or sleeps:
+ *   what it read from those that it has from its parent would be missed there
+ *   (tc_entry_queue_forked).
  * - Bytes on the descriptors mean nothing by themselves; the socket may hold
  *   none although jobs wait, and some although none do.
  */
 #include "entry_queue.h"
+#include "../base/fork.h"
 #include "../base/sock.h"
 #include "../glue/args.h"
 #include "../glue/awaitable.h"
 #include "../glue/errors.h"
 #include "../glue/function.h"
 #include "io.h"
+#include "io_table.h"
 #include "jobs.h"
 #include "ki.h"
 #include "nursery.h"
@@ -35,6 +40,7 @@ struct EntryQueueObject {
     tc_jobs *jobs;           /* owned; NULL only if there was no memory */
     int read_fd;             /* owned; -1 when closed */
     int write_fd;            /* owned; -1 when closed */
+    unsigned forks;          /* tc_fork_count() when they were opened */
     int old_wakeup_fd;       /* what signals wrote to before this run */
     AwaitableObject *waiter; /* borrowed from the task */
     int woken_by_flag;       /* nothing was polled when the task was woken */
@@ -55,6 +61,7 @@ entry_queue_open_pair(EntryQueueObject *self)
     }
     self->read_fd = fds[0];
     self->write_fd = fds[1];
+    self->forks = tc_fork_count();
     self->jobs->wake_fd = fds[1];
     return 0;
 }
@@ -130,6 +137,81 @@ tc_entry_queue_wakeup_on_signals(EntryQueueObject *self)
         "host_uses_signal_set_wakeup_fd=True. Otherwise, file a bug on Trio "
         "and we'll help you figure out what's going on.",
         1);
+}
+
+/* set_wakeup_fd() from write_fd of before to that of now, if it still is
+   that. 0 or -1. */
+static int
+entry_queue_move_wakeup(int before, int now)
+{
+    int r = -1;
+    PyObject *signal = PyImport_ImportModule("_signal");
+    PyObject *function
+        = signal == NULL ? NULL
+                         : PyObject_GetAttrString(signal, "set_wakeup_fd");
+    PyObject *kwargs
+        = Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False);
+    PyObject *args = Py_BuildValue("(i)", now);
+    PyObject *old = NULL, *again = NULL;
+    if (function == NULL || kwargs == NULL || args == NULL) {
+        goto done;
+    }
+    old = PyObject_Call(function, args, kwargs);
+    if (old == NULL) {
+        goto done;
+    }
+    int fd = (int)PyLong_AsLong(old);
+    if (fd == before) {
+        r = 0;
+        goto done;
+    }
+    again = fd == -1 && PyErr_Occurred()
+                ? NULL
+                : PyObject_CallOneArg(function, old);
+    r = again == NULL ? -1 : 0;
+done:
+    Py_XDECREF(again);
+    Py_XDECREF(old);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(function);
+    Py_XDECREF(signal);
+    return r;
+}
+
+int
+tc_entry_queue_forked(EntryQueueObject *self)
+{
+    AwaitableObject *waiter = self->waiter;
+    int old_read = self->read_fd, old_write = self->write_fd;
+    int fds[2];
+    if (self->forks == tc_fork_count() || old_read < 0) {
+        return 0;
+    }
+    int err = tc_sock_pair(fds);
+    if (err < 0) {
+        tc_error_set_sock(-err);
+        return -1;
+    }
+    self->forks = tc_fork_count();
+    int is_linked = waiter != NULL && tc_link_is_linked(&waiter->link);
+    if (is_linked) {
+        tc_io_unlink(waiter);
+    }
+    self->read_fd = fds[0];
+    self->write_fd = fds[1];
+    tc_jobs_replace_wake_fd(self->jobs, fds[1]);
+    int r = 0;
+    if (self->old_wakeup_fd != NOT_INSTALLED) {
+        r = entry_queue_move_wakeup(old_write, fds[1]);
+    }
+    tc_sock_close(old_read);
+    tc_sock_close(old_write);
+    if (is_linked
+        && tc_io_link(waiter->task->runner->io, fds[0], 0, waiter) < 0) {
+        r = -1;
+    }
+    return r;
 }
 
 /* --- queueing ---------------------------------------------------------- */
@@ -381,6 +463,9 @@ entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw)
         atomic_store(&self->jobs->flagged, 0);
         /* Woken by the flag alone, the socket is empty unless somebody says
            that he wrote. */
+        if (tc_io_usable(aw->task->runner->io) < 0) {
+            return -1;
+        }
         if (!by_flag || atomic_load(&self->jobs->written)) {
             entry_queue_drain_pair(self);
             atomic_store(&self->jobs->written, 0);

@@ -45,6 +45,9 @@ int tc_entry_queue_is_flagged(EntryQueueObject *q);
 /* Wake the queue's task if it sleeps, as if the wake-up descriptor had been
    polled. Loop thread. 0 or -1. */
 int tc_entry_queue_wake_task(EntryQueueObject *q);
+/* The poller has found itself in a forked child: the parent's descriptors are
+   left alone from here on. 0 or -1. */
+int tc_entry_queue_forked(EntryQueueObject *q);
 Py_ssize_t tc_entry_queue_size(EntryQueueObject *q);
 /* The root awaitable of the run's "<TrioToken.run_sync_soon task>". */
 PyObject *tc_entry_queue_task(EntryQueueObject *q);

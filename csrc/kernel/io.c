@@ -24,6 +24,7 @@
 #include "../base/clock.h"
 #include "../base/fork.h"
 #include "../glue/errors.h"
+#include "entry_queue.h"
 #include "io_extra.h"
 #include "io_table.h"
 #include "runner.h"
@@ -183,7 +184,9 @@ io_reopen(tc_io *io)
             }
         }
     }
-    return 0;
+    return io->runner->entry_queue == NULL
+               ? 0
+               : tc_entry_queue_forked(io->runner->entry_queue);
 }
 
 int

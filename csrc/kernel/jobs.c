@@ -484,6 +484,18 @@ tc_jobs_forget_wake_fd(tc_jobs *jobs)
 }
 
 void
+tc_jobs_replace_wake_fd(tc_jobs *jobs, int fd)
+{
+    jobs_lock(jobs);
+    jobs->wake_fd = fd;
+    atomic_store(&jobs->written, 0);
+    if (atomic_load(&jobs->flagged)) {
+        jobs_ring(jobs);
+    }
+    jobs_unlock(jobs);
+}
+
+void
 tc_jobs_discard(tc_jobs *jobs)
 {
     tc_job job;

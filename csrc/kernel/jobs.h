@@ -79,6 +79,8 @@ size_t tc_jobs_size_fifo(tc_jobs *jobs);
 void tc_jobs_close(tc_jobs *jobs);
 /* Nobody writes to wake_fd any more; it may be closed. */
 void tc_jobs_forget_wake_fd(tc_jobs *jobs);
+/* In a forked child, which has a new one: what came before wakes it, too. */
+void tc_jobs_replace_wake_fd(tc_jobs *jobs, int fd);
 /* Drop all jobs, discarding the native ones. */
 void tc_jobs_discard(tc_jobs *jobs);
 
