@@ -89,29 +89,35 @@ scope_sees_parent(CancelScopeObject *self)
            && self->parent->effectively_cancelled;
 }
 
-/* Abort the waits of the tasks directly under self. */
+/* Abort the waits of the tasks directly under self. Without memory for all of
+   them, some at a time: a task whose wait has been tried is not waiting any
+   more. A cancellation that is delivered to some only would leave the others
+   waiting for ever. */
 static int
 scope_deliver(CancelScopeObject *self)
 {
-    scope_stack tasks;
-    scope_stack_init(&tasks);
     int r = 0;
-    for (tc_link *l = self->tasks.next; l != &self->tasks; l = l->next) {
-        if (scope_task(l)->waiting != NULL
-            && scope_stack_push(&tasks, (PyObject *)scope_task(l)) < 0) {
-            r = -1;
-            goto done;
+    int more;
+    do {
+        scope_stack tasks;
+        scope_stack_init(&tasks);
+        more = 0;
+        for (tc_link *l = self->tasks.next; !more && l != &self->tasks;
+             l = l->next) {
+            if (scope_task(l)->waiting != NULL
+                && scope_stack_push(&tasks, (PyObject *)scope_task(l)) < 0) {
+                PyErr_Clear();
+                more = 1;
+            }
         }
-    }
-    for (Py_ssize_t i = 0; i < tasks.n; i++) {
-        TaskObject *task = (TaskObject *)tasks.items[i];
-        if (task->scope == self && tc_task_deliver_cancel(task) < 0) {
-            r = -1;
-            break;
+        for (Py_ssize_t i = 0; r == 0 && i < tasks.n; i++) {
+            TaskObject *task = (TaskObject *)tasks.items[i];
+            if (task->scope == self) {
+                r = tc_task_deliver_cancel(task);
+            }
         }
-    }
-done:
-    scope_stack_fini(&tasks);
+        scope_stack_fini(&tasks);
+    } while (more && r == 0 && self->effectively_cancelled);
     return r;
 }
 
@@ -173,11 +179,11 @@ scope_notice_deadline(CancelScopeObject *self)
         return 0;
     }
     if (self->reason == NULL) {
-        PyObject *reason = tc_reason_new(self->st, "deadline", NULL, NULL);
-        if (reason == NULL) {
-            return -1;
+        self->reason = tc_reason_new(self->st, "deadline", NULL, NULL);
+        if (self->reason == NULL) {
+            /* Cancelled with no reason is better than not cancelled. */
+            PyErr_Clear();
         }
-        self->reason = reason;
     }
     self->cancel_called = 1;
     scope_update_deadline(self);
@@ -185,6 +191,29 @@ scope_notice_deadline(CancelScopeObject *self)
 }
 
 /* --- cancelling ---------------------------------------------------------- */
+
+static int scope_recalculate(CancelScopeObject *self);
+
+/* Have the children looked at: all of them, with or without memory. */
+static int
+scope_push_children(scope_stack *todo, CancelScopeObject *scope)
+{
+    int r = 0;
+    tc_link *l = scope->children.next;
+    while (r == 0 && l != &scope->children) {
+        CancelScopeObject *child
+            = (CancelScopeObject *)Py_NewRef((PyObject *)scope_from_sibling(l));
+        if (scope_stack_push(todo, (PyObject *)child) < 0) {
+            PyErr_Clear();
+            r = scope_recalculate(child);
+        }
+        /* Anybody's abort function may have run. */
+        l = child->parent == scope ? child->sibling_link.next
+                                   : &scope->children;
+        Py_DECREF(child);
+    }
+    return r;
+}
 
 /* Bring self and everything below up to date. */
 static int
@@ -214,10 +243,8 @@ scope_recalculate(CancelScopeObject *self)
             if (cancelled) {
                 r = scope_deliver(scope);
             }
-            for (tc_link *l = scope->children.next;
-                 r == 0 && l != &scope->children; l = l->next) {
-                r = scope_stack_push(&todo,
-                                     (PyObject *)scope_from_sibling(l));
+            if (r == 0) {
+                r = scope_push_children(&todo, scope);
             }
         }
         Py_DECREF(scope);
@@ -425,10 +452,8 @@ scope_abandon(CancelScopeObject *self)
         if (changed) {
             scope->effectively_cancelled = 1;
             r = scope_deliver(scope);
-            for (tc_link *l = scope->children.next;
-                 r == 0 && l != &scope->children; l = l->next) {
-                r = scope_stack_push(&todo,
-                                     (PyObject *)scope_from_sibling(l));
+            if (r == 0) {
+                r = scope_push_children(&todo, scope);
             }
         }
         Py_DECREF(scope);

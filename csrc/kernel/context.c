@@ -72,6 +72,21 @@ typedef struct {
     PyObject *runs;          /* owned dict: thread -> {"runner": its runner} */
 } RunContextObject;
 
+/* The key in `runs` of this thread, borrowed; NULL without exception if there
+   is none. To find it needs no memory: a run that ends is to be forgotten in
+   any case. */
+static PyObject *
+context_shown_as(PyObject *runs)
+{
+    PyObject *key, *value;
+    for (Py_ssize_t pos = 0; PyDict_Next(runs, &pos, &key, &value);) {
+        if (PyLong_AsUnsignedLong(key) == PyThread_get_thread_ident()) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
 /* Tools find the runs of all threads by way of gc.get_referents(). They only
    look: what cannot be shown is left out. */
 static void
@@ -83,12 +98,15 @@ context_show(tc_state *st, RunnerObject *runner)
     if (context == NULL || context->runs == NULL) {
         goto done;  /* the module is going */
     }
-    thread = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
-    if (thread == NULL) {
+    if (runner == NULL) {
+        thread = Py_XNewRef(context_shown_as(context->runs));
+        if (thread != NULL) {
+            (void)PyDict_DelItem(context->runs, thread);
+        }
         goto done;
     }
-    if (runner == NULL) {
-        (void)PyDict_DelItem(context->runs, thread);
+    thread = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    if (thread == NULL) {
         goto done;
     }
     slots = Py_BuildValue("{sO}", "runner", runner);

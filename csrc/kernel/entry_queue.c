@@ -32,8 +32,6 @@
 #include "task.h"
 #include "trap.h"
 
-#define NOT_INSTALLED (-2)   /* old_wakeup_fd; -1 is a proper value */
-
 struct EntryQueueObject {
     PyObject_HEAD
     tc_state *st;            /* borrowed */
@@ -41,9 +39,13 @@ struct EntryQueueObject {
     int read_fd;             /* owned; -1 when closed */
     int write_fd;            /* owned; -1 when closed */
     unsigned forks;          /* tc_fork_count() when they were opened */
-    int old_wakeup_fd;       /* what signals wrote to before this run */
+    /* Owned while signals write to our socket, else NULL: set_wakeup_fd() and
+       its arguments to have it as before. To end needs no memory. */
+    PyObject *set_wakeup_fd;
+    PyObject *wakeup_before;
     AwaitableObject *waiter; /* borrowed from the task */
     int woken_by_flag;       /* nothing was polled when the task was woken */
+    int failed;              /* the task could not go on */
     tc_link guests;          /* of tc_queue_guests, borrowed */
     PyObject *weakrefs;
 };
@@ -105,29 +107,29 @@ tc_entry_queue_wakeup_on_signals(EntryQueueObject *self)
         return PyErr_Occurred() ? -1 : 0;
     }
     Py_DECREF(handler);
+    PyObject *function, *before = NULL, *args = NULL, *kwargs = NULL;
     PyObject *old = NULL;
-    PyObject *function = PyObject_GetAttrString(signal, "set_wakeup_fd");
-    PyObject *args = Py_BuildValue("(i)", self->write_fd);
-    PyObject *kwargs
-        = Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False);
-    Py_DECREF(signal);
-    if (function != NULL && args != NULL && kwargs != NULL) {
+    if ((function = PyObject_GetAttrString(signal, "set_wakeup_fd")) != NULL
+        && (before = PyTuple_New(1)) != NULL
+        && (args = Py_BuildValue("(i)", self->write_fd)) != NULL
+        && (kwargs = Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False))
+               != NULL) {
         old = PyObject_Call(function, args, kwargs);
     }
-    Py_XDECREF(function);
+    Py_DECREF(signal);
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     if (old == NULL) {
+        Py_XDECREF(function);
+        Py_XDECREF(before);
         return -1;
     }
+    PyTuple_SET_ITEM(before, 0, old);
+    self->set_wakeup_fd = function;
+    self->wakeup_before = before;
     long old_fd = PyLong_AsLong(old);
-    Py_DECREF(old);
-    if (old_fd == -1 && PyErr_Occurred()) {
-        return -1;
-    }
-    self->old_wakeup_fd = (int)old_fd;
     if (old_fd == -1) {
-        return 0;
+        return PyErr_Occurred() ? -1 : 0;
     }
     return PyErr_WarnEx(
         PyExc_RuntimeWarning,
@@ -202,7 +204,7 @@ tc_entry_queue_forked(EntryQueueObject *self)
     self->write_fd = fds[1];
     tc_jobs_replace_wake_fd(self->jobs, fds[1]);
     int r = 0;
-    if (self->old_wakeup_fd != NOT_INSTALLED) {
+    if (self->set_wakeup_fd != NULL) {
         r = entry_queue_move_wakeup(old_write, fds[1]);
     }
     tc_sock_close(old_read);
@@ -332,6 +334,12 @@ tc_entry_queue_wake_task(EntryQueueObject *self)
     self->woken_by_flag = 1;
     tc_io_unlink_for_now(waiter);
     return tc_task_wake(waiter->task);
+}
+
+int
+tc_entry_queue_has_failed(EntryQueueObject *self)
+{
+    return self->failed;
 }
 
 Py_ssize_t
@@ -475,10 +483,8 @@ entry_queue_resume(EntryQueueObject *self, AwaitableObject *aw)
 }
 
 static tc_step
-entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
-                 PyObject **Py_UNUSED(result))
+entry_queue_go_on(EntryQueueObject *self, AwaitableObject *aw)
 {
-    EntryQueueObject *self = (EntryQueueObject *)aw->owner;
     TaskObject *task = tc_trap_task(aw);
     if (task == NULL) {
         return TC_ERROR;
@@ -509,6 +515,18 @@ entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
     self->waiter = aw;
     aw->phase = ENTRY_RESTING;
     return tc_trap_wait(aw, task);
+}
+
+static tc_step
+entry_queue_step(AwaitableObject *aw, PyObject *Py_UNUSED(sent),
+                 PyObject **Py_UNUSED(result))
+{
+    EntryQueueObject *self = (EntryQueueObject *)aw->owner;
+    tc_step step = entry_queue_go_on(self, aw);
+    if (step == TC_ERROR) {
+        self->failed = 1;
+    }
+    return step;
 }
 
 static void
@@ -550,9 +568,11 @@ tc_entry_queue_new(tc_state *st)
     self->st = st;
     self->read_fd = -1;
     self->write_fd = -1;
-    self->old_wakeup_fd = NOT_INSTALLED;
+    self->set_wakeup_fd = NULL;
+    self->wakeup_before = NULL;
     self->waiter = NULL;
     self->woken_by_flag = 0;
+    self->failed = 0;
     tc_list_init(&self->guests);
     self->weakrefs = NULL;
     self->jobs = tc_jobs_new();
@@ -570,17 +590,19 @@ tc_entry_queue_close(EntryQueueObject *self)
 {
     int r = 0;
     tc_jobs_close(self->jobs);
-    if (self->old_wakeup_fd != NOT_INSTALLED) {
-        int old = self->old_wakeup_fd;
-        self->old_wakeup_fd = NOT_INSTALLED;
-        PyObject *signal = PyImport_ImportModule("_signal");
-        PyObject *done = NULL;
-        if (signal != NULL) {
-            done = PyObject_CallMethod(signal, "set_wakeup_fd", "i", old);
-            Py_DECREF(signal);
+    if (self->set_wakeup_fd != NULL) {
+        PyObject *done
+            = PyObject_Call(self->set_wakeup_fd, self->wakeup_before, NULL);
+        if (done == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            /* It is done; there is no room for the number that it returns. */
+            PyErr_Clear();
         }
-        r = done == NULL ? -1 : 0;
+        else if (done == NULL) {
+            r = -1;
+        }
         Py_XDECREF(done);
+        Py_CLEAR(self->set_wakeup_fd);
+        Py_CLEAR(self->wakeup_before);
     }
     entry_queue_close_pair(self);
     /* Only a run that broke down leaves jobs and guests behind. */
@@ -622,8 +644,11 @@ entry_queue_size_method(FunctionObject *Py_UNUSED(func), PyObject *op,
 static int
 entry_queue_traverse(PyObject *op, visitproc visit, void *arg)
 {
+    EntryQueueObject *self = (EntryQueueObject *)op;
     Py_VISIT(Py_TYPE(op));
-    return tc_jobs_traverse(((EntryQueueObject *)op)->jobs, visit, arg);
+    Py_VISIT(self->set_wakeup_fd);
+    Py_VISIT(self->wakeup_before);
+    return tc_jobs_traverse(self->jobs, visit, arg);
 }
 
 static int
@@ -632,6 +657,8 @@ entry_queue_clear(PyObject *op)
     EntryQueueObject *self = (EntryQueueObject *)op;
     tc_jobs_close(self->jobs);
     tc_jobs_discard(self->jobs);
+    Py_CLEAR(self->set_wakeup_fd);
+    Py_CLEAR(self->wakeup_before);
     return 0;
 }
 
@@ -646,6 +673,8 @@ entry_queue_dealloc(PyObject *op)
     }
     /* Guests hold the queue. */
     assert(tc_list_is_empty(&self->guests));
+    Py_CLEAR(self->set_wakeup_fd);
+    Py_CLEAR(self->wakeup_before);
     if (self->jobs != NULL) {
         entry_queue_close_pair(self);
         tc_jobs_free(self->jobs);

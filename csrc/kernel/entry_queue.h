@@ -49,6 +49,8 @@ int tc_entry_queue_wake_task(EntryQueueObject *q);
    left alone from here on. 0 or -1. */
 int tc_entry_queue_forked(EntryQueueObject *q);
 Py_ssize_t tc_entry_queue_size(EntryQueueObject *q);
+/* Has the task ended with an error? Nobody runs jobs any more then. */
+int tc_entry_queue_has_failed(EntryQueueObject *q);
 /* The root awaitable of the run's "<TrioToken.run_sync_soon task>". */
 PyObject *tc_entry_queue_task(EntryQueueObject *q);
 /* Main thread only: signals write to the wake-up descriptor. 0 or -1. */

@@ -28,6 +28,7 @@
  */
 #include "jobs.h"
 
+#include "../base/clock.h"
 #include "../base/fork.h"
 #include "../base/sock.h"
 
@@ -132,14 +133,35 @@ jobs_unlock(tc_jobs *jobs)
     PyThread_release_lock(jobs->lock);
 }
 
-/* Lock held. The one failure is a full socket, and that is readable too. */
+/* So often a byte is tried to be sent when the system says that it has no
+   memory for one, with the shortest of sleeps between: about 0.1 s. */
+#define MAX_RINGS 1000
+
+/* Lock held. A full socket is as good as a byte more, since it is readable. A
+   byte that is not sent for another reason may be one that a run sleeps for. */
 static void
 jobs_ring(tc_jobs *jobs)
 {
     if (atomic_load(&jobs->sleeping) && jobs->wake_fd >= 0
         && !atomic_exchange(&jobs->written, 1)) {
         int saved = tc_sock_error();
-        (void)tc_sock_sendto(jobs->wake_fd, "", 1, TC_SOCK_NOSIGNAL, NULL, 0);
+        int err = 0;
+        for (int i = 0; i < MAX_RINGS; i++) {
+            err = tc_sock_sendto(jobs->wake_fd, "", 1, TC_SOCK_NOSIGNAL, NULL,
+                                 0)
+                          < 0
+                      ? tc_sock_error()
+                      : 0;
+            if (err == 0 || tc_sock_would_block(err)) {
+                break;
+            }
+            if (!tc_sock_interrupted(err)) {
+                tc_clock_nap();
+            }
+        }
+        if (err != 0 && !tc_sock_would_block(err)) {
+            atomic_store(&jobs->written, 0);  /* for the next job to try */
+        }
         tc_sock_set_error(saved);
     }
 }

@@ -333,6 +333,9 @@ tc_ki_frame_is_protected(tc_state *st, PyFrameObject *frame)
         }
         Py_SETREF(frame, PyFrame_GetBack(frame));
     }
+    if (verdict == -1 && PyErr_Occurred()) {
+        verdict = -2;            /* there was no memory for the next frame */
+    }
     if (verdict == -1) {
         /* Nobody claimed it: host code, the loop, other threads. */
         verdict = ki_frame_mark(NULL);
@@ -421,6 +424,11 @@ typedef struct {
     tc_state *st;            /* borrowed */
     RunnerObject *runner;    /* owned while installed, else NULL */
     PyObject *handler;       /* owned while installed, else NULL */
+    /* Owned while installed, else NULL: getsignal(), signal(), and the handler
+       that was there. To take ours away has to need no memory. */
+    PyObject *get;
+    PyObject *set;
+    PyObject *standard;
     int restrict_to_checkpoints;
 } KIManagerObject;
 
@@ -472,6 +480,9 @@ tc_ki_manager_new(tc_state *st)
     self->st = st;
     self->runner = NULL;
     self->handler = NULL;
+    self->get = NULL;
+    self->set = NULL;
+    self->standard = NULL;
     self->restrict_to_checkpoints = 0;
     TC_LIVE_ADD(st, KIManagerType);
     PyObject_GC_Track(self);
@@ -501,14 +512,27 @@ tc_ki_probe_main_thread(PyObject *signal)
     return NULL;
 }
 
-/* _signal.signal(SIGINT, handler) */
+/* signal.signal(SIGINT, handler). Needs no memory: small numbers exist. */
 static int
-ki_set_handler(PyObject *signal, PyObject *handler)
+ki_set_handler(PyObject *set, PyObject *handler)
 {
+    PyObject *number = PyLong_FromLong(SIGINT);
+    PyObject *args[] = {number, handler};
     PyObject *old
-        = PyObject_CallMethod(signal, "signal", "iO", SIGINT, handler);
+        = number == NULL ? NULL : PyObject_Vectorcall(set, args, 2, NULL);
+    Py_XDECREF(number);
     Py_XDECREF(old);
     return old == NULL ? -1 : 0;
+}
+
+static void
+ki_manager_forget(KIManagerObject *self)
+{
+    Py_CLEAR(self->handler);
+    Py_CLEAR(self->get);
+    Py_CLEAR(self->set);
+    Py_CLEAR(self->standard);
+    Py_CLEAR(self->runner);
 }
 
 int
@@ -518,8 +542,6 @@ tc_ki_manager_install(PyObject *manager, RunnerObject *runner,
     KIManagerObject *self = (KIManagerObject *)manager;
     int r = -1;
     PyObject *current = NULL;
-    PyObject *standard = NULL;
-    PyObject *handler = NULL;
     PyObject *signal = PyImport_ImportModule("_signal");
     if (signal == NULL) {
         return -1;
@@ -530,30 +552,29 @@ tc_ki_manager_install(PyObject *manager, RunnerObject *runner,
         r = PyErr_Occurred() ? -1 : 0;
         goto done;
     }
-    standard = PyObject_GetAttrString(signal, "default_int_handler");
-    if (standard == NULL) {
+    self->standard = PyObject_GetAttrString(signal, "default_int_handler");
+    if (self->standard == NULL) {
         goto done;
     }
-    int taken = PyObject_RichCompareBool(current, standard, Py_NE);
+    int taken = PyObject_RichCompareBool(current, self->standard, Py_NE);
     if (taken != 0) {
         r = taken < 0 ? -1 : 0;
         goto done;
     }
-    handler = PyCFunction_New(&ki_manager_handler_def, manager);
-    if (handler == NULL) {
+    if ((self->get = PyObject_GetAttrString(signal, "getsignal")) == NULL
+        || (self->set = PyObject_GetAttrString(signal, "signal")) == NULL) {
         goto done;
     }
     self->restrict_to_checkpoints = restrict_to_checkpoints;
     self->runner = (RunnerObject *)Py_NewRef((PyObject *)runner);
-    self->handler = Py_NewRef(handler);
-    r = ki_set_handler(signal, handler);
-    if (r < 0) {
-        Py_CLEAR(self->handler);
-        Py_CLEAR(self->runner);
+    self->handler = PyCFunction_New(&ki_manager_handler_def, manager);
+    if (self->handler != NULL) {
+        r = ki_set_handler(self->set, self->handler);
     }
 done:
-    Py_XDECREF(handler);
-    Py_XDECREF(standard);
+    if (r < 0 || self->handler == NULL) {
+        ki_manager_forget(self);
+    }
     Py_XDECREF(current);
     Py_DECREF(signal);
     return r;
@@ -567,21 +588,17 @@ tc_ki_manager_close(PyObject *manager)
         return 0;
     }
     int r = -1;
-    PyObject *standard = NULL;
-    PyObject *current = NULL;
-    PyObject *signal = PyImport_ImportModule("_signal");
-    if (signal != NULL) {
-        current = PyObject_CallMethod(signal, "getsignal", "i", SIGINT);
-        standard = PyObject_GetAttrString(signal, "default_int_handler");
+    PyObject *number = PyLong_FromLong(SIGINT);
+    PyObject *current
+        = number == NULL ? NULL : PyObject_CallOneArg(self->get, number);
+    if (current != NULL) {
+        r = current == self->handler
+                ? ki_set_handler(self->set, self->standard)
+                : 0;
     }
-    if (current != NULL && standard != NULL) {
-        r = current == self->handler ? ki_set_handler(signal, standard) : 0;
-    }
+    Py_XDECREF(number);
     Py_XDECREF(current);
-    Py_XDECREF(standard);
-    Py_XDECREF(signal);
-    Py_CLEAR(self->handler);
-    Py_CLEAR(self->runner);
+    ki_manager_forget(self);
     return r;
 }
 
@@ -592,15 +609,16 @@ ki_manager_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)self->runner);
     Py_VISIT(self->handler);
+    Py_VISIT(self->get);
+    Py_VISIT(self->set);
+    Py_VISIT(self->standard);
     return 0;
 }
 
 static int
 ki_manager_clear(PyObject *op)
 {
-    KIManagerObject *self = (KIManagerObject *)op;
-    Py_CLEAR(self->runner);
-    Py_CLEAR(self->handler);
+    ki_manager_forget((KIManagerObject *)op);
     return 0;
 }
 

@@ -19,6 +19,46 @@
 
 /* --- set-up ------------------------------------------------------------ */
 
+/* What the interpreter does with async generators in this thread, to be put
+   back by runner_restore_hooks(). */
+static int
+runner_save_hooks(RunnerObject *self)
+{
+    PyObject *sys = PyImport_ImportModule("sys");
+    if (sys == NULL) {
+        return -1;
+    }
+    PyObject *set = PyObject_GetAttrString(sys, "set_asyncgen_hooks");
+    PyObject *before
+        = set == NULL ? NULL
+                      : PyObject_CallMethod(sys, "get_asyncgen_hooks", NULL);
+    Py_DECREF(sys);
+    if (before == NULL || !PyTuple_Check(before)) {
+        if (before != NULL) {
+            PyErr_SetString(PyExc_TypeError, "hooks must be a tuple");
+        }
+        Py_XDECREF(set);
+        Py_XDECREF(before);
+        return -1;
+    }
+    self->set_hooks = set;
+    self->hooks_before = before;
+    return 0;
+}
+
+static int
+runner_restore_hooks(RunnerObject *self)
+{
+    if (self->set_hooks == NULL) {
+        return 0;
+    }
+    PyObject *r = PyObject_Call(self->set_hooks, self->hooks_before, NULL);
+    Py_XDECREF(r);
+    Py_CLEAR(self->set_hooks);
+    Py_CLEAR(self->hooks_before);
+    return r == NULL ? -1 : 0;
+}
+
 static int
 runner_add_asyncgens(RunnerObject *self)
 {
@@ -26,18 +66,14 @@ runner_add_asyncgens(RunnerObject *self)
     if (mod == NULL) {
         return -1;
     }
-    PyObject *asyncgens = PyObject_CallMethod(mod, "AsyncGenerators", NULL);
-    if (asyncgens == NULL) {
+    self->asyncgens = PyObject_CallMethod(mod, "AsyncGenerators", NULL);
+    if (self->asyncgens == NULL || runner_save_hooks(self) < 0) {
         return -1;
     }
-    PyObject *r = PyObject_CallMethod(asyncgens, "install_hooks", "O", self);
-    if (r == NULL) {
-        Py_DECREF(asyncgens);
-        return -1;
-    }
-    Py_DECREF(r);
-    self->asyncgens = asyncgens;
-    return 0;
+    PyObject *r = PyObject_CallMethod(self->asyncgens, "install_hooks", "OO",
+                                      self, self->hooks_before);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
 }
 
 RunnerObject *
@@ -161,9 +197,7 @@ tc_runner_close(RunnerObject *self)
         && tc_entry_queue_close(self->entry_queue) < 0) {
         runner_note_failure(&failure);
     }
-    if (self->asyncgens != NULL) {
-        PyObject *r = PyObject_CallMethod(self->asyncgens, "close", NULL);
-        Py_XDECREF(r);
+    if (runner_restore_hooks(self) < 0) {
         runner_note_failure(&failure);
     }
     if (self->instruments != NULL
@@ -248,6 +282,8 @@ runner_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->locals);
     Py_VISIT(self->trio_token);
     Py_VISIT(self->asyncgens);
+    Py_VISIT(self->set_hooks);
+    Py_VISIT(self->hooks_before);
     Py_VISIT(self->ki_manager);
     Py_VISIT(self->system_context);
     Py_VISIT(self->sniffio_dict);
@@ -278,6 +314,8 @@ runner_clear(PyObject *op)
     Py_CLEAR(self->locals);
     Py_CLEAR(self->trio_token);
     Py_CLEAR(self->asyncgens);
+    Py_CLEAR(self->set_hooks);
+    Py_CLEAR(self->hooks_before);
     Py_CLEAR(self->ki_manager);
     Py_CLEAR(self->system_context);
     Py_CLEAR(self->sniffio_dict);

@@ -37,6 +37,11 @@ struct RunnerObject {
     PyObject *locals;                /* owned dict of RunVars */
     PyObject *trio_token;            /* owned or NULL */
     PyObject *asyncgens;             /* owned: _core._asyncgens view object */
+    /* Owned while the hooks for async generators are ours, else NULL:
+       sys.set_asyncgen_hooks() and its arguments to have them as before. To
+       end needs no memory. */
+    PyObject *set_hooks;
+    PyObject *hooks_before;
     PyObject *ki_manager;            /* owned or NULL */
     PyObject *system_context;        /* owned */
     PyObject *sniffio_dict;          /* owned or NULL: see sniffio.h */

@@ -8,6 +8,7 @@
  */
 #include "step.h"
 #include "../glue/errors.h"
+#include "entry_queue.h"
 #include "gil.h"
 #include "instruments.h"
 #include "nursery.h"
@@ -96,6 +97,13 @@ step_report_end(RunnerObject *runner, TaskObject *task, PyObject *value,
     Py_INCREF(nursery);
     int r = tc_nursery_child_finished(nursery, task, exc);
     Py_DECREF(nursery);
+    if (r == 0 && exc != NULL
+        && tc_entry_queue_has_failed(runner->entry_queue)) {
+        /* This was the queue's own task. Whoever waits for a job to be run
+           would wait for ever, and the root task is one of them. */
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        r = -1;
+    }
     return r;
 }
 

@@ -236,7 +236,8 @@ task_abort(TaskObject *self, tc_abort *why)
     }
     PyObject *exc = tc_abort_exception(why);
     if (exc == NULL) {
-        return -1;
+        /* The wait is over; it ends with what there was no memory for. */
+        exc = PyErr_GetRaisedException();
     }
     return tc_task_wake_error(self, exc);
 }

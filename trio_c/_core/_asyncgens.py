@@ -68,9 +68,10 @@ class AsyncGenerators:
         self.foreign: set[int] = set()
         self.trailing_needs_finalize: set[Agen] = set()
 
-    def install_hooks(self, runner: Runner) -> None:
-        """Take over this thread's hooks, until `close`."""
-        self.prev_hooks = prev = sys.get_asyncgen_hooks()
+    def install_hooks(self, runner: Runner, prev: sys._asyncgen_hooks) -> None:
+        """Take over this thread's hooks, which are `prev`, until the run puts
+        them back."""
+        self.prev_hooks = prev
 
         def firstiter(agen: Agen) -> None:
             if hasattr(GLOBAL_RUN_CONTEXT, "task"):
@@ -152,10 +153,6 @@ class AsyncGenerators:
             batch, self.alive = self.alive, set()
             for agen in batch:
                 await self._finalize_one(agen, name_asyncgen(agen))
-
-    def close(self) -> None:
-        """Give the hooks back."""
-        sys.set_asyncgen_hooks(*self.prev_hooks)
 
     async def _finalize_one(self, agen: Agen, name: str) -> None:
         try:
