@@ -10,6 +10,7 @@ the hooks before.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from weakref import WeakSet
 
 from .._native import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._native import Runner
+    from ._abort import Abort
 
     Agen = AsyncGenerator[Any, Any]
 
@@ -48,6 +50,12 @@ def __getattr__(name: str) -> object:
 @disable_ki_protection
 def _call_unprotected(fn: Callable[[Any], object], arg: object) -> object:
     return fn(arg)
+
+
+def _refuse(raise_cancel: object) -> Abort:
+    from ._abort import Abort
+
+    return Abort.FAILED
 
 
 class AsyncGenerators:
@@ -73,50 +81,54 @@ class AsyncGenerators:
         them back."""
         self.prev_hooks = prev
 
-        def firstiter(agen: Agen) -> None:
-            if hasattr(GLOBAL_RUN_CONTEXT, "task"):
-                self.alive.add(agen)
-                return
-            self.foreign.add(id(agen))
-            if prev.firstiter is not None:
-                prev.firstiter(agen)
+        # No functions are defined here: one that CPython, to 3.13, has no memory
+        # to make drops a reference too many to its code.
+        sys.set_asyncgen_hooks(
+            firstiter=self._first_iterated, finalizer=partial(self._dropped, runner)
+        )
 
-        def close_in_task(agen: Agen, name: str) -> None:
-            try:
-                runner.spawn_system_task(
-                    self._finalize_one,
-                    agen,
-                    name,
-                    name=f"close asyncgen {name} (abandoned)",
-                )
-            except RuntimeError:
-                # No system tasks any more: finalize_remaining() is next.
-                self.trailing_needs_finalize.add(agen)
+    def _first_iterated(self, agen: Agen) -> None:
+        if hasattr(GLOBAL_RUN_CONTEXT, "task"):
+            self.alive.add(agen)
+            return
+        self.foreign.add(id(agen))
+        if self.prev_hooks.firstiter is not None:
+            self.prev_hooks.firstiter(agen)
 
-        @enable_ki_protection
-        def finalizer(agen: Agen) -> None:
-            name = name_asyncgen(agen)
-            if id(agen) in self.foreign:
-                self.foreign.discard(id(agen))
-                self._finalize_foreign(agen, name)
-                return
-            # May be in the middle of anything, whatever allocated memory:
-            # only queue it. That also brings it back to life.
-            runner.entry_queue.run_sync_soon(close_in_task, agen, name)
-            # Last, for the warning may be an error.
-            import warnings
+    @enable_ki_protection
+    def _dropped(self, runner: Runner, agen: Agen) -> None:
+        name = name_asyncgen(agen)
+        if id(agen) in self.foreign:
+            self.foreign.discard(id(agen))
+            self._finalize_foreign(agen, name)
+            return
+        # May be in the middle of anything, whatever allocated memory:
+        # only queue it. That also brings it back to life.
+        runner.entry_queue.run_sync_soon(self._close_in_task, runner, agen, name)
+        # Last, for the warning may be an error.
+        import warnings
 
-            warnings.warn(
-                f"Async generator {name!r} was garbage collected before it had "
-                "been exhausted. Surround its use in 'async with "
-                "aclosing(...):' to ensure that it gets cleaned up as soon as "
-                "you're done using it.",
-                ResourceWarning,
-                stacklevel=2,
-                source=agen,
+        warnings.warn(
+            f"Async generator {name!r} was garbage collected before it had "
+            "been exhausted. Surround its use in 'async with "
+            "aclosing(...):' to ensure that it gets cleaned up as soon as "
+            "you're done using it.",
+            ResourceWarning,
+            stacklevel=2,
+            source=agen,
+        )
+
+    def _close_in_task(self, runner: Runner, agen: Agen, name: str) -> None:
+        try:
+            runner.spawn_system_task(
+                self._finalize_one,
+                agen,
+                name,
+                name=f"close asyncgen {name} (abandoned)",
             )
-
-        sys.set_asyncgen_hooks(firstiter=firstiter, finalizer=finalizer)
+        except RuntimeError:
+            # No system tasks any more: finalize_remaining() is next.
+            self.trailing_needs_finalize.add(agen)
 
     def _finalize_foreign(self, agen: Agen, name: str) -> None:
         finalizer = self.prev_hooks.finalizer
@@ -139,13 +151,11 @@ class AsyncGenerators:
         """Close all that are left. For the root task, after all other tasks
         except that of the entry queue have ended."""
         assert current_task() is runner.init_task
-        from ._abort import Abort
-
         # From now on none is collected behind our back.
         self.alive = set(self.alive)
         # But some may have been just before: let the entry queue catch up.
         runner.entry_queue.run_sync_soon(runner.reschedule, runner.init_task)
-        await wait_task_rescheduled(lambda raise_cancel: Abort.FAILED)
+        await wait_task_rescheduled(_refuse)
         self.alive.update(self.trailing_needs_finalize)
         self.trailing_needs_finalize.clear()
         # Closing one may start others.

@@ -1,0 +1,101 @@
+"""What failure injection has found (tests/injection/), as plain tests: one
+allocation fails, at every point in turn."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+
+import pytest
+
+import trio_c as trio
+from trio_c.testing import wait_all_tasks_blocked
+
+testcapi = pytest.importorskip("_testcapi", reason="needs CPython's own tests")
+# Long after the last allocation.
+EVERY = range(150)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def runs_that_are_known() -> int:
+    gc.collect()
+    return sum(type(thing).__name__ == "Runner" for thing in gc.get_objects())
+
+
+def test_a_run_that_ends_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, and everything of it: handlers, hooks, and what shows it."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    standard = signal.getsignal(signal.SIGINT)
+    hooks = sys.get_asyncgen_hooks()
+    before = runs_that_are_known()
+    outcomes = set()
+
+    async def main(n: int) -> None:
+        # Runs before or after the entry queue's task, as chance will have it.
+        testcapi.set_nomemory(n, n + 1)
+
+    for n in EVERY:
+        for _ in range(4):
+            try:
+                trio.run(main, n)
+                outcomes.add("fine")
+            except MemoryError:
+                outcomes.add("MemoryError")
+            except trio.TrioInternalError:
+                outcomes.add("TrioInternalError")
+            finally:
+                testcapi.remove_mem_hooks()
+            assert signal.getsignal(signal.SIGINT) is standard
+            assert sys.get_asyncgen_hooks() == hooks
+            descriptor = signal.set_wakeup_fd(-1)
+            assert descriptor == -1
+    assert runs_that_are_known() == before
+    assert "TrioInternalError" in outcomes or "MemoryError" in outcomes
+
+
+def test_a_cancellation_without_memory_reaches_everybody() -> None:
+    """Else some would wait for ever."""
+    failures = 0
+
+    async def child() -> None:
+        with trio.CancelScope():
+            await trio.sleep_forever()
+
+    async def main(n: int) -> None:
+        nonlocal failures
+        ended = 0
+
+        async def sleeper() -> None:
+            nonlocal ended
+            try:
+                await trio.sleep_forever()
+            except (trio.Cancelled, MemoryError):
+                ended += 1
+
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                for _ in range(40):
+                    nursery.start_soon(sleeper)
+                for _ in range(40):
+                    nursery.start_soon(child)
+                await wait_all_tasks_blocked()
+                testcapi.set_nomemory(n, n + 1)
+                try:
+                    scope.cancel()
+                except MemoryError:
+                    failures += 1
+                finally:
+                    testcapi.remove_mem_hooks()
+                if not scope.cancel_called:
+                    # It has failed before it began.
+                    scope.cancel()
+        assert ended == 40
+
+    for n in EVERY:
+        try:
+            trio.run(main, n)
+        except* MemoryError:
+            failures += 1
+    assert failures
