@@ -85,8 +85,11 @@ accept_attempt(AwaitableObject *self, SocketObject *sock,
         return TC_TRY_BLOCKED;
     }
     tc_sockaddr addr;
-    addr.size = sizeof(addr.u);
-    int new_fd = tc_sock_accept(fd, &addr.u.any, &addr.size);
+    int new_fd;
+    do {
+        addr.size = sizeof(addr.u);
+        new_fd = tc_sock_accept(fd, &addr.u.any, &addr.size);
+    } while (new_fd < 0 && tc_sock_interrupted(tc_sock_error()));
     if (new_fd < 0) {
         if (tc_net_would_block()) {
             sock->handle.readable = 0;
