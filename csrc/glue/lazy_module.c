@@ -39,7 +39,9 @@ lazy_module_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
     }
     PyObject *import = PyObject_GetAttrString(importlib, "import_module");
     Py_DECREF(importlib);
-    PyObject *name = PyModule_GetNameObject(self);
+    /* For a module that was never initialized, PyModule_GetNameObject() has a
+       SystemError. */
+    PyObject *name = PyObject_GetAttrString(self, "__name__");
     PyObject *result = NULL;
     if (import != NULL && name != NULL) {
         result = Py_BuildValue("O(O)", import, name);

@@ -489,11 +489,18 @@ scope_leave_tree(CancelScopeObject *self)
 }
 
 /* RuntimeError("Cancel scope stack corrupted: ...") with exc (borrowed or
-   NULL) as its context. New reference or NULL. */
+   NULL) as its context. Who calls __exit__ by hand may give it anything. New
+   reference or NULL. */
 static PyObject *
 scope_corruption(CancelScopeObject *self, PyObject *exc, const char *format,
                  PyObject *a, PyObject *b)
 {
+    if (exc != NULL && !PyExceptionInstance_Check(exc)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "exception context must be None or derive from "
+                        "BaseException");
+        return NULL;
+    }
     PyObject *what = b != NULL ? PyUnicode_FromFormat(format, self, a, b)
                      : a != NULL ? PyUnicode_FromFormat(format, self, a)
                                  : PyUnicode_FromFormat(format, self);

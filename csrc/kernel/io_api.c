@@ -82,13 +82,18 @@ io_wait_for(AwaitableObject *self, int write)
         return TC_ERROR;
     }
     int fd;
+    tc_step step = TC_ERROR;
+    Py_INCREF(task);  /* a greenlet's fileno() may switch away until it ends */
     if (tc_io_fileno(self->st, self->value, &fd) < 0
         || tc_io_link(task->runner->io, fd, write, self) < 0) {
         tc_error_attribute_to_no_context();
-        return TC_ERROR;
     }
-    self->phase = 1;
-    return tc_trap_wait(self, task);
+    else {
+        self->phase = 1;
+        step = tc_trap_wait(self, task);
+    }
+    Py_DECREF(task);
+    return step;
 }
 
 static tc_step

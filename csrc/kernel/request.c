@@ -27,10 +27,11 @@ static const char request_too_late[] = "run() has exited";
 
 /* --- answers ----------------------------------------------------------- */
 
+/* Only the first answer counts. There are more when somebody closes the task's
+   coroutine by hand. */
 static void
 request_set_answered(ThreadRequestObject *self)
 {
-    assert(!self->is_answered);
     self->is_answered = 1;
     tc_list_remove(&self->guest.link);
     PyThread_release_lock(self->answered);
@@ -39,6 +40,10 @@ request_set_answered(ThreadRequestObject *self)
 void
 tc_request_answer(ThreadRequestObject *self, PyObject *value)
 {
+    if (self->is_answered) {
+        Py_XDECREF(value);
+        return;
+    }
     self->value = value != NULL ? value : Py_NewRef(Py_None);
     request_set_answered(self);
 }
@@ -46,6 +51,10 @@ tc_request_answer(ThreadRequestObject *self, PyObject *value)
 void
 tc_request_answer_error(ThreadRequestObject *self)
 {
+    if (self->is_answered) {
+        PyErr_Clear();
+        return;
+    }
     self->error = PyErr_GetRaisedException();
     request_set_answered(self);
 }
@@ -182,12 +191,19 @@ static const tc_op request_task_op = {
     .release = request_task_release,
 };
 
-/* As the "async function" of a system task. */
+/* As the "async function" of a system task, and nobody else's: it would be
+   answered twice, or its host would wait for it in vain. */
 static PyObject *
 request_call(PyObject *op, PyObject *Py_UNUSED(args),
              PyObject *Py_UNUSED(kwargs))
 {
     ThreadRequestObject *self = (ThreadRequestObject *)op;
+    if (!self->is_spawning) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "only the run that it asks can serve this request");
+        return NULL;
+    }
+    self->is_spawning = 0;
     return (PyObject *)tc_awaitable_new(self->st, &request_task_op, op);
 }
 
@@ -228,8 +244,11 @@ request_spawn(PyObject *op)
         return -1;
     }
     tc_entry_queue_add_guest(self->queue, &self->guest);
-    if (tc_runner_spawn_system(runner, op, NULL, 0, self->fn, self->context)
-        == NULL) {
+    self->is_spawning = 1;
+    TaskObject *task = tc_runner_spawn_system(runner, op, NULL, 0, self->fn,
+                                              self->context);
+    self->is_spawning = 0;
+    if (task == NULL) {
         int closed = PyErr_ExceptionMatches(PyExc_RuntimeError);
         if (closed) {
             PyErr_Clear();
@@ -284,6 +303,7 @@ request_new(tc_state *st, EntryQueueObject *queue, ThreadJobObject *job,
     self->saved_context = self->value = self->error = NULL;
     self->is_async = (uint8_t)is_async;
     self->is_answered = 0;
+    self->is_spawning = 0;
     self->context = NULL;
     self->answered = PyThread_allocate_lock();
     self->args = tc_threads_pack(args, nargs);

@@ -26,6 +26,7 @@ typedef struct ThreadRequestObject {
                                 it until there is an answer */
     uint8_t is_async;
     uint8_t is_answered;
+    uint8_t is_spawning;     /* being called as a system task */
 } ThreadRequestObject;
 
 static inline int

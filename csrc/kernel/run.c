@@ -109,6 +109,9 @@ run_to_the_end(RunnerObject *runner, PyObject *async_fn, PyObject *args)
     if (loop == NULL) {
         return NULL;
     }
+    /* Nobody's but ours: gc.get_objects() does not show it to those who might
+       resume or finalize it in the middle of a wait. */
+    PyObject_GC_UnTrack(loop);
     int r = tc_loop_resume(loop, 0);
     while (r > 0) {
         int n_events = run_wait(loop);

@@ -376,7 +376,13 @@ tc_step_task(RunnerObject *runner, TaskObject *task, tc_slots *slots)
         return -1;
     }
     PyObject *result = NULL;
-    switch (step_resume(runner, task, &result, slots)) {
+    PySendResult outcome = step_resume(runner, task, &result, slots);
+    if (!task->scheduled) {
+        /* left behind by a wait that was not resumed in the usual way */
+        Py_CLEAR(task->wake_value);
+        Py_CLEAR(task->wake_error);
+    }
+    switch (outcome) {
     case PYGEN_NEXT:
         r = step_request(runner, task, result);
         break;
@@ -390,11 +396,6 @@ tc_step_task(RunnerObject *runner, TaskObject *task, tc_slots *slots)
         Py_DECREF(exc);
         break;
     }
-    }
-    if (!task->scheduled) {
-        /* left behind by a wait that was not resumed in the usual way */
-        Py_CLEAR(task->wake_value);
-        Py_CLEAR(task->wake_error);
     }
     if (r == 0) {
         r = TC_HOOK(runner, TC_HOOK_AFTER_TASK_STEP, (PyObject *)task);

@@ -245,6 +245,9 @@ static int
 job_report(PyObject *op)
 {
     ThreadJobObject *self = (ThreadJobObject *)op;
+    if (!self->in_thread) {
+        return 0;  /* delivered twice, by a thread cache of somebody's own */
+    }
     self->in_thread = 0;
     if (tc_thread_job_release_token(self, self->error) < 0) {
         Py_CLEAR(self->value);

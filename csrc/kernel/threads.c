@@ -516,8 +516,13 @@ call_step(AwaitableObject *aw, PyObject *sent, PyObject **result)
     if (task == NULL) {
         return TC_ERROR;
     }
+    Py_INCREF(task);  /* limiters are foreign code, maybe a greenlet's */
     tc_step step = call_advance(aw, task, sent, result);
-    return step == TC_YIELD ? step : call_finish(aw, task, step, result);
+    if (step != TC_YIELD) {
+        step = call_finish(aw, task, step, result);
+    }
+    Py_DECREF(task);
+    return step;
 }
 
 /* Something is thrown in at the await. */

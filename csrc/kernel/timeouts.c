@@ -138,6 +138,13 @@ sleep_resume(AwaitableObject *self)
     return TC_DONE;
 }
 
+static inline int
+sleep_now(TaskObject *task, double *now)
+{
+    *now = tc_runner_time(task->runner);
+    return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
 /* value: the time, as given. */
 static tc_step
 sleep_until_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
@@ -154,11 +161,13 @@ sleep_until_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
     if (task == NULL) {
         return TC_ERROR;
     }
-    double now = tc_runner_time(task->runner);
-    if (now == -1.0 && PyErr_Occurred()) {
-        return TC_ERROR;
-    }
-    return sleep_begin(self, task, deadline, now);
+    double now;
+    Py_INCREF(task);  /* a greenlet's clock may switch away until it ends */
+    tc_step step = sleep_now(task, &now) < 0
+                       ? TC_ERROR
+                       : sleep_begin(self, task, deadline, now);
+    Py_DECREF(task);
+    return step;
 }
 
 static tc_step
@@ -184,11 +193,13 @@ sleep_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
     if (task == NULL) {
         return TC_ERROR;
     }
-    double now = tc_runner_time(task->runner);
-    if (now == -1.0 && PyErr_Occurred()) {
-        return TC_ERROR;
-    }
-    return sleep_begin(self, task, now + seconds, now);
+    double now;
+    Py_INCREF(task);  /* a greenlet's clock may switch away until it ends */
+    tc_step step = sleep_now(task, &now) < 0
+                       ? TC_ERROR
+                       : sleep_begin(self, task, now + seconds, now);
+    Py_DECREF(task);
+    return step;
 }
 
 static const tc_op sleep_op = {

@@ -122,9 +122,14 @@ tc_socket_step(AwaitableObject *self, PyObject **result, tc_attempt attempt,
             return TC_ERROR;
         }
         tc_step step = tc_trap_cancel_point(self, task);
-        return step != TC_DONE ? step
-                               : socket_attempt(self, task, result, attempt,
-                                                write, 1);
+        if (step == TC_DONE) {
+            /* Arguments may be anything, and in a greenlet that switches
+               away in the middle of their code. */
+            Py_INCREF(task);
+            step = socket_attempt(self, task, result, attempt, write, 1);
+            Py_DECREF(task);
+        }
+        return step;
     }
     if (tc_trap_resume(self, NULL) < 0) {
         return TC_ERROR;

@@ -239,7 +239,12 @@ connect_run(AwaitableObject *self)
             return TC_ERROR;
         }
         tc_step step = tc_trap_cancel_point(self, task);
-        return step != TC_DONE ? step : connect_begin(self, task);
+        if (step == TC_DONE) {
+            Py_INCREF(task);
+            step = connect_begin(self, task);
+            Py_DECREF(task);
+        }
+        return step;
     }
     if (tc_trap_resume(self, NULL) < 0) {
         return TC_ERROR;

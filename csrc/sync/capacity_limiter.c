@@ -150,8 +150,13 @@ limiter_acquire_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
         }
         self->value = Py_NewRef((PyObject *)task);
     }
-    return tc_acquire_step(self, limiter_try,
-                           &((CapacityLimiterObject *)self->owner)->lot);
+    /* Borrowers are hashed and compared, which a greenlet may leave. */
+    PyObject *task = Py_XNewRef((PyObject *)tc_context_task(self->st));
+    tc_step step
+        = tc_acquire_step(self, limiter_try,
+                          &((CapacityLimiterObject *)self->owner)->lot);
+    Py_XDECREF(task);
+    return step;
 }
 
 static const tc_op limiter_acquire_op = {
@@ -183,12 +188,14 @@ limiter_aexit_step(AwaitableObject *self, PyObject *Py_UNUSED(sent),
                    PyObject **Py_UNUSED(result))
 {
     TaskObject *task = tc_trap_task(self);
-    if (task == NULL
-        || limiter_return((CapacityLimiterObject *)self->owner,
-                          (PyObject *)task) < 0) {
+    if (task == NULL) {
         return TC_ERROR;
     }
-    return TC_DONE;
+    Py_INCREF(task);
+    int r = limiter_return((CapacityLimiterObject *)self->owner,
+                           (PyObject *)task);
+    Py_DECREF(task);
+    return r < 0 ? TC_ERROR : TC_DONE;
 }
 
 static const tc_op limiter_aexit_op = {
@@ -272,10 +279,14 @@ limiter_acquire_nowait(FunctionObject *func, PyObject *op,
     if (tc_args_none("CapacityLimiter.acquire_nowait", nargs, kwnames) < 0) {
         return NULL;
     }
-    TaskObject *task = tc_context_need_task(func->st);
-    return task == NULL
-               ? NULL
-               : limiter_take_result(func->st, op, (PyObject *)task);
+    PyObject *task = (PyObject *)tc_context_need_task(func->st);
+    if (task == NULL) {
+        return NULL;
+    }
+    Py_INCREF(task);
+    PyObject *result = limiter_take_result(func->st, op, task);
+    Py_DECREF(task);
+    return result;
 }
 
 static PyObject *
@@ -308,8 +319,14 @@ limiter_release(FunctionObject *func, PyObject *op, PyObject *const *args,
     if (tc_args_none("CapacityLimiter.release", nargs, kwnames) < 0) {
         return NULL;
     }
-    TaskObject *task = tc_context_need_task(func->st);
-    return task == NULL ? NULL : limiter_return_result(op, (PyObject *)task);
+    PyObject *task = (PyObject *)tc_context_need_task(func->st);
+    if (task == NULL) {
+        return NULL;
+    }
+    Py_INCREF(task);
+    PyObject *result = limiter_return_result(op, task);
+    Py_DECREF(task);
+    return result;
 }
 
 static PyObject *
