@@ -55,6 +55,48 @@ def test_exit_is_given_something_else_than_an_exception(exc: str) -> None:
     assert said == wrong * 3 + "False\nCancel scope stack corrupted\n"
 
 
+def test_what_a_cancellation_says_is_deleted() -> None:
+    said = in_child("""
+        import copy
+        import trio_c as trio
+
+        async def main():
+            with trio.CancelScope() as scope:
+                scope.cancel("why")
+                with trio.CancelScope() as inner:
+                    reason = scope._cancel_reason
+                    del reason.source, reason.reason, reason.source_task
+                    print(reason, copy.copy(reason))
+                    try:
+                        await trio.lowlevel.checkpoint()
+                    except trio.Cancelled as error:
+                        del error.source, error.reason, error.source_task
+                        print(error, repr(copy.copy(error)))
+                        raise
+
+        trio.run(main)
+        """)
+    deleted = "(source=None, source_task=None, reason=None)"
+    reason = "CancelReason" + deleted
+    assert said == f"{reason} {reason}\ncancelled due to None Cancelled{deleted}\n"
+
+
+def test_a_socket_without_a_socket_is_cancelled() -> None:
+    said = in_child("""
+        import trio_c as trio
+        from trio_c._socket import _SocketType
+
+        async def main():
+            with trio.move_on_after(1) as scope:
+                scope.cancel()
+                await _SocketType.__new__(_SocketType)._connect_resolved(("::1", 1))
+            print(scope.cancelled_caught)
+
+        trio.run(main)
+        """)
+    assert said == "True\n"
+
+
 def test_a_module_of_our_class_that_was_never_initialized() -> None:
     said = in_child("""
         import gc

@@ -79,6 +79,13 @@ source_task_set(PyObject *op, PyObject *value, void *closure)
     return 0;
 }
 
+/* What an attribute that may have been deleted says: borrowed. */
+static inline PyObject *
+or_none(PyObject *value)
+{
+    return value != NULL ? value : Py_None;
+}
+
 /* "name(source=..., source_task=..., reason=...)"; what is in it may assign
    to the attributes that it comes from. */
 static PyObject *
@@ -89,8 +96,8 @@ source_repr(const char *name, PyObject *source, tc_source_task *source_task,
     if (task == NULL) {
         return NULL;
     }
-    Py_INCREF(source);
-    Py_INCREF(reason);
+    source = Py_NewRef(or_none(source));
+    reason = Py_NewRef(or_none(reason));
     PyObject *text
         = PyUnicode_FromFormat("%s(source=%R, source_task=%R, reason=%R)",
                                name, source, task, reason);
@@ -216,8 +223,8 @@ cancel_reason_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (task == NULL) {
         return NULL;
     }
-    return Py_BuildValue("O(ONO)", Py_TYPE(op), self->source, task,
-                         self->reason);
+    return Py_BuildValue("O(ONO)", Py_TYPE(op), or_none(self->source),
+                         task, or_none(self->reason));
 }
 
 static PyMethodDef cancel_reason_methods[] = {
@@ -296,8 +303,8 @@ tc_cancelled_new(tc_state *st, PyObject *reason)
         return exc;
     }
     CancelReasonObject *r = (CancelReasonObject *)reason;
-    return cancelled_create(st->CancelledType, r->source, &r->source_task,
-                            r->reason);
+    return cancelled_create(st->CancelledType, or_none(r->source),
+                            &r->source_task, r->reason);
 }
 
 static PyObject *
@@ -319,12 +326,14 @@ static PyObject *
 cancelled_str(PyObject *op)
 {
     CancelledObject *self = (CancelledObject *)op;
-    PyObject *text
-        = PyUnicode_FromFormat("cancelled due to %S", self->source);
-    if (text != NULL && self->reason != Py_None) {
-        Py_SETREF(text, PyUnicode_FromFormat("%U with reason %R", text,
-                                             self->reason));
+    PyObject *text = PyUnicode_FromFormat("cancelled due to %S",
+                                          or_none(self->source));
+    PyObject *reason = Py_NewRef(or_none(self->reason));
+    if (text != NULL && reason != Py_None) {
+        Py_SETREF(text,
+                  PyUnicode_FromFormat("%U with reason %R", text, reason));
     }
+    Py_DECREF(reason);
     PyObject *task
         = text == NULL ? NULL : source_task_text(&self->source_task);
     if (task == NULL) {
@@ -365,8 +374,9 @@ cancelled_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
         goto done;
     }
     args = PyTuple_Pack(1, create);
-    kwargs = Py_BuildValue("{sOsOsO}", "source", self->source, "source_task",
-                           task, "reason", self->reason);
+    kwargs = Py_BuildValue("{sOsOsO}", "source", or_none(self->source),
+                           "source_task", task, "reason",
+                           or_none(self->reason));
     if (args != NULL && kwargs != NULL) {
         PyObject *rebuild = PyObject_Call(partial, args, kwargs);
         if (rebuild != NULL) {

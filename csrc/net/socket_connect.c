@@ -154,7 +154,9 @@ static tc_step
 connect_failed(AwaitableObject *self)
 {
     SocketObject *sock = (SocketObject *)self->owner;
-    if (!PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)) {
+    /* No socket: its __init__ has never been called. */
+    if (!PyErr_ExceptionMatches((PyObject *)self->st->CancelledType)
+        || sock->sock == NULL) {
         return TC_ERROR;
     }
     PyObject *exc = PyErr_GetRaisedException();
