@@ -10,6 +10,7 @@
 #   make cross-compile   compile for other systems (ARGS="x86_64-freebsd")
 #   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make differential     random programs, on Trio and here (docs/reliability.md)
+#   make hostile    random programs that misuse everything (docs/reliability.md)
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
@@ -28,7 +29,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions differential
+	bench instructions differential hostile
 
 demo:
 	rm -rf build/demo
@@ -100,6 +101,13 @@ differential:
 		-r tests/differential/requirements.txt
 	build/differential/bin/python tests/differential/fuzz.py \
 		$(if $(ARGS),$(ARGS),--hypothesis 200 --count 3000)
+
+# In an environment of its own: a debug build, which counts live objects.
+hostile:
+	TRIO_C_DEBUG=1 $(MAKE) --no-print-directory build VENV=build/hostile
+	build/hostile/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/hostile/requirements.txt
+	build/hostile/bin/python tests/hostile/fuzz.py $(ARGS)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:
