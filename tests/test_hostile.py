@@ -167,7 +167,8 @@ def test_the_job_of_a_thread_called_again() -> None:
 
         trio.run(main)
         """)
-    assert said == "this job is over\nthis job is over\n42\n"
+    refusal = "a thread's job is called by its thread, once\n"
+    assert said == 2 * refusal + "42\n"
 
 
 def test_a_result_of_a_thread_is_delivered_twice() -> None:

@@ -201,8 +201,8 @@ scope_push_children(scope_stack *todo, CancelScopeObject *scope)
     int r = 0;
     tc_link *l = scope->children.next;
     while (r == 0 && l != &scope->children) {
-        CancelScopeObject *child
-            = (CancelScopeObject *)Py_NewRef((PyObject *)scope_from_sibling(l));
+        CancelScopeObject *child = scope_from_sibling(l);
+        Py_INCREF(child);
         if (scope_stack_push(todo, (PyObject *)child) < 0) {
             PyErr_Clear();
             r = scope_recalculate(child);

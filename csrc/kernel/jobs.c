@@ -137,8 +137,9 @@ jobs_unlock(tc_jobs *jobs)
    memory for one, with the shortest of sleeps between: about 0.1 s. */
 #define MAX_RINGS 1000
 
-/* Lock held. A full socket is as good as a byte more, since it is readable. A
-   byte that is not sent for another reason may be one that a run sleeps for. */
+/* Lock held. A full socket is as good as a byte more, since it is readable.
+   A byte that is not sent for another reason may be one that a run sleeps
+   for. */
 static void
 jobs_ring(tc_jobs *jobs)
 {
