@@ -11,6 +11,8 @@
 #   make types      the types, as mypy and pyright see them, and Trio's beside
 #   make differential     random programs, on Trio and here (docs/reliability.md)
 #   make hostile    random programs that misuse everything (docs/reliability.md)
+#   make soak       millions of operations, memory watched (ARGS="--seconds 60 spawns")
+#   make load       10,000 connections, half of them hostile (ARGS="--connections 500")
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
@@ -29,7 +31,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions differential hostile
+	bench instructions differential hostile soak load
 
 demo:
 	rm -rf build/demo
@@ -108,6 +110,10 @@ hostile:
 	build/hostile/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/hostile/requirements.txt
 	build/hostile/bin/python tests/hostile/fuzz.py $(ARGS)
+
+soak load: build
+	$(PIP) install -r tests/requirements.txt
+	$(BIN)/python tests/$@/run.py $(ARGS)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:
