@@ -24,6 +24,21 @@ def spawn_dying_owner(actor: Any, lock: int, seconds: float) -> None:
     _spawn(actor, [["acquire", lock], ["sleep", seconds]])
 
 
+@operation(
+    CHOICE("hold", "acquire", "wait", "receive", "send", "park"),
+    CHOICE(0, 1),
+    CHOICE(3, 4, 6),
+    weight=3,
+)
+def spawn_crowd(actor: Any, what: str, which: int, count: int) -> None:
+    """Many who want the same, and one who looks at them."""
+    line: list[Any] = [what, which]
+    if what == "hold":
+        line.append([["sleep", 0.5]])
+    look: Block = [*[["checkpoint", "checkpoint"]] * 3, ["look_around"]]
+    _spawn(actor, *[[line]] * count, look)
+
+
 @operation(CONDITION, TIMES, TIMES, TIMES, FLAG, weight=3)
 def spawn_condition_trouble(
     actor: Any, which: int, until: float, when: float, held: float, dies: bool
