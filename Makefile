@@ -102,7 +102,7 @@ differential:
 	build/differential/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/differential/requirements.txt
 	build/differential/bin/python tests/differential/fuzz.py \
-		$(if $(ARGS),$(ARGS),--hypothesis 200 --count 3000)
+		$(if $(ARGS),$(ARGS),--hypothesis 300 --count 4000)
 
 # In an environment of its own: a debug build, which counts live objects.
 hostile:

@@ -92,6 +92,7 @@ async def raise_group_with_cancelled(actor: Any) -> None:
     try:
         await actor.trio.lowlevel.checkpoint()
     except BaseException as error:
+        actor.say("mixes in", actor.world.trace.brief(error))
         raise BaseExceptionGroup("mixed", [Oops("beside"), error]) from None
 
 
