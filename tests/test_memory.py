@@ -13,6 +13,7 @@ import contextlib
 import gc
 import sys
 import types
+import weakref
 from typing import NamedTuple
 
 import pytest
@@ -268,4 +269,23 @@ def test_no_garbage_of_a_run(main: Callable[[], object]) -> None:
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+        gc.enable()
+
+
+def test_what_a_task_ran_holds_nothing_when_it_has_ended() -> None:
+    """A lock knows its dead owner, who knows the acquire() that it ran."""
+    died = []
+
+    async def main() -> None:
+        lock = trio_c.Lock()
+        died.append(weakref.ref(lock))
+        async with trio_c.open_nursery() as nursery:
+            nursery.start_soon(lock.acquire)
+        assert lock.statistics().owner is not None
+
+    gc.disable()
+    try:
+        trio_c.run(main)
+        assert died[0]() is None
+    finally:
         gc.enable()

@@ -595,6 +595,16 @@ awaitable_clear(PyObject *op)
     return 0;
 }
 
+void
+tc_awaitable_empty(AwaitableObject *self)
+{
+    if (self->state == TC_AW_CLOSED) {
+        Py_INCREF(self);
+        (void)awaitable_clear((PyObject *)self);
+        Py_DECREF(self);
+    }
+}
+
 /* Has it ended, holding nothing but its owner? Most have, when the await is
    over. */
 static inline int

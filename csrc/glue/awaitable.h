@@ -120,6 +120,10 @@ Awaitable_CheckExact(tc_state *st, PyObject *op)
 PySendResult tc_awaitable_send(PyObject *self, PyObject *sent,
                                PyObject **result);
 
+/* If self has ended, let go of all that it still holds; awaited ones die at
+   once, but a task keeps what it ran. May run Python. */
+void tc_awaitable_empty(AwaitableObject *self);
+
 /* The module's traverse, and its teardown. */
 int tc_awaitable_visit_freelist(tc_state *st, visitproc visit, void *arg);
 void tc_awaitable_clear_freelist(tc_state *st);
