@@ -171,6 +171,29 @@ def test_the_job_of_a_thread_called_again() -> None:
     assert said == 2 * refusal + "42\n"
 
 
+def test_the_job_of_a_thread_is_delivered_while_it_runs() -> None:
+    said = in_child("""
+        import gc
+        import outcome
+        import trio_c as trio
+
+        async def main():
+            limiter = trio.CapacityLimiter(1)
+            def work():
+                (job,) = limiter.statistics().borrowers
+                trio.from_thread.run_sync(job, outcome.Value(1))
+                return 2
+            with trio.move_on_after(0.1):
+                print(await trio.to_thread.run_sync(work, limiter=limiter))
+            gc.collect()
+            print(await trio.to_thread.run_sync(lambda: 42))
+
+        import trio_c.from_thread
+        trio.run(main)
+        """)
+    assert said.endswith("42\n")
+
+
 def test_a_result_of_a_thread_is_delivered_twice() -> None:
     """By the thread cache that somebody has put in place of ours."""
     said = in_child("""
