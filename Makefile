@@ -13,6 +13,7 @@
 #   make hostile    random programs that misuse everything (docs/reliability.md)
 #   make soak       millions of operations, memory watched (ARGS="--seconds 60 spawns")
 #   make load       10,000 connections, half of them hostile (ARGS="--connections 500")
+#   make stress     signals, forks, threads, interpreters, imports (ARGS="--long")
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
@@ -31,7 +32,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions differential hostile soak load
+	bench instructions differential hostile soak load stress
 
 demo:
 	rm -rf build/demo
@@ -114,6 +115,12 @@ hostile:
 soak load: build
 	$(PIP) install -r tests/requirements.txt
 	$(BIN)/python tests/$@/run.py $(ARGS)
+# The same environment will do.
+stress:
+	$(MAKE) --no-print-directory build VENV=build/differential
+	build/differential/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/differential/requirements.txt
+	build/differential/bin/python -W ignore tests/stress/run.py $(ARGS)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:
