@@ -115,7 +115,8 @@ hostile:
 soak load: build
 	$(PIP) install -r tests/requirements.txt
 	$(BIN)/python tests/$@/run.py $(ARGS)
-# The same environment will do.
+
+# The environment of `differential` will do.
 stress:
 	$(MAKE) --no-print-directory build VENV=build/differential
 	build/differential/bin/python -m pip --disable-pip-version-check -q install \
