@@ -767,3 +767,25 @@ async def test_a_child_that_does_not_read():
     with no_leak():
         result = await run_process(["true"], stdin=b"x" * 1_000_000)
     assert result.returncode == 0
+
+
+@trio_test
+async def test_a_pipe_that_cannot_be_closed_leaves_the_others_closed(monkeypatch):
+    close = os.close
+    failed = []
+
+    def close_badly(fd):
+        close(fd)
+        if not failed:
+            failed.append(fd)
+            raise OSError(errno.EIO, "injected")
+
+    with no_leak():
+        monkeypatch.setattr(os, "close", close_badly)
+        with pytest.raises(OSError, match="injected"):
+            await open_process(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert failed
+        gc.collect()
+        # It was started, and nobody has a handle of it.
+        os.wait()
+        subprocess._cleanup()

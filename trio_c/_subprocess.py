@@ -227,13 +227,23 @@ class _Pipes:
         self._theirs.append(theirs)
         return ours, theirs
 
+    # If one cannot be closed, the others still are.
+
     def close_ours(self) -> None:
-        for stream in self._ours:
-            stream.close()
+        try:
+            while self._ours:
+                self._ours.pop().close()
+        finally:
+            if self._ours:
+                self.close_ours()
 
     def close_theirs(self) -> None:
-        for fd in self._theirs:
-            os.close(fd)
+        try:
+            while self._theirs:
+                os.close(self._theirs.pop())
+        finally:
+            if self._theirs:
+                self.close_theirs()
 
 
 def _check_command(command: object, options: Mapping[str, object]) -> None:

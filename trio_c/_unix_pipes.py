@@ -46,8 +46,10 @@ class _FdHolder:
         """
         fd, self.fd = self.fd, -1
         if fd != -1:
-            os.set_blocking(fd, self._was_blocking)
-            os.close(fd)
+            try:
+                os.set_blocking(fd, self._was_blocking)
+            finally:
+                os.close(fd)
 
     __del__ = release
 
