@@ -769,6 +769,9 @@ async def test_a_child_that_does_not_read():
     assert result.returncode == 0
 
 
+# Of a process that nobody has a handle of.
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @trio_test
 async def test_a_pipe_that_cannot_be_closed_leaves_the_others_closed(monkeypatch):
     close = os.close
@@ -786,6 +789,5 @@ async def test_a_pipe_that_cannot_be_closed_leaves_the_others_closed(monkeypatch
             await open_process(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert failed
         gc.collect()
-        # It was started, and nobody has a handle of it.
         os.wait()
         subprocess._cleanup()
