@@ -14,6 +14,7 @@
 #   make soak       millions of operations, memory watched (ARGS="--seconds 60 spawns")
 #   make load       10,000 connections, half of them hostile (ARGS="--connections 500")
 #   make stress     signals, forks, threads, interpreters, imports (ARGS="--long")
+#   make inject     allocations and system calls that fail, one by one
 #   make test-ecosystem   other people's libraries on top (docs/ecosystem.md)
 #   make test-suites      all test suites of those libraries (ARGS="anyio httpx")
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
@@ -32,7 +33,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions differential hostile soak load stress
+	bench instructions differential hostile soak load stress inject
 
 demo:
 	rm -rf build/demo
@@ -122,6 +123,13 @@ stress:
 	build/differential/bin/python -m pip --disable-pip-version-check -q install \
 		-r tests/differential/requirements.txt
 	build/differential/bin/python -W ignore tests/stress/run.py $(ARGS)
+
+# In an environment of its own: a debug build, whose objects can be counted.
+inject:
+	TRIO_C_DEBUG=1 $(MAKE) --no-print-directory build VENV=build/inject
+	build/inject/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/requirements.txt
+	build/inject/bin/python tests/injection/run.py $(ARGS)
 
 # In environments of their own: one with the real Trio, one without.
 test-ecosystem:
