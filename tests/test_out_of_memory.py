@@ -99,3 +99,34 @@ def test_a_cancellation_without_memory_reaches_everybody() -> None:
         except* MemoryError:
             failures += 1
     assert failures
+
+
+def test_a_guest_run_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is not in a run for ever."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+    async def main() -> None:
+        pass
+
+    def ignore(_: object) -> None:
+        pass
+
+    def start(n: int) -> None:
+        # No function is made here: CPython, to 3.13, would not survive it.
+        testcapi.set_nomemory(n, n + 1)
+        try:
+            trio.lowlevel.start_guest_run(
+                main,
+                run_sync_soon_threadsafe=ignore,
+                done_callback=ignore,
+            )
+        except (MemoryError, trio.TrioInternalError):
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+
+    # Until it has been set up.
+    for n in range(75):
+        start(n)
+        gc.collect()
+        assert not trio.lowlevel.in_trio_run()

@@ -469,11 +469,16 @@ loop_warn_abandoned(LoopObject *self)
 void
 tc_loop_abandon(LoopObject *self)
 {
-    if (self->state != WAITING) {
+    if (self->state != WAITING && self->state != FRESH) {
         return;
     }
+    /* One that never began was made in vain; its run is to be taken down like
+       another, or its thread would be in it for ever. */
+    int has_begun = self->state == WAITING;
     self->state = FINISHED;
-    loop_warn_abandoned(self);
+    if (has_begun) {
+        loop_warn_abandoned(self);
+    }
     self->runner->crashed = 1;
     tc_runner_close(self->runner);
 }
