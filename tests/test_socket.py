@@ -778,3 +778,60 @@ def test_methods_look_like_methods():
     for final in (SocketStream, SocketListener):
         with pytest.raises(TypeError, match="does not support subclassing$"):
             type("Sub", (final,), {})
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no __buffer__ there")
+@pytest.mark.parametrize("method", ["recv_into", "send"])
+@in_run
+async def test_buffer_whose_exporter_closes_the_socket(method):
+    a, b = tsocket.socketpair()
+    others = []
+
+    class Exporter:
+        armed = False
+        data = bytearray(b"as it was")
+
+        def __buffer__(self, flags):
+            if self.armed:
+                # Another socket gets the number, and has something to read.
+                a.close()
+                others.extend(stdlib.socketpair())
+                others[1].send(b"not yours")
+            return memoryview(self.data)
+
+    with b:
+        exporter = Exporter()
+        awaitable = getattr(a, method)(exporter)
+        exporter.armed = True
+        with pytest.raises(OSError) as info:
+            await awaitable
+        assert info.value.errno == errno.EBADF
+    assert exporter.data == b"as it was"
+    others[1].setblocking(False)
+    assert others[0].recv(99) == b"not yours"
+    with pytest.raises(BlockingIOError):
+        others[1].recv(99)
+    for sock in others:
+        sock.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no __buffer__ there")
+@in_run
+async def test_buffer_that_becomes_shorter_while_it_is_sent():
+    class Exporter:
+        exports = 0
+
+        def __buffer__(self, flags):
+            self.exports += 1
+            return memoryview(b"x" * (10_000_000 if self.exports < 3 else 10))
+
+    a, b = tsocket.socketpair()
+    got = 0
+    async with SocketStream(a), trio.open_nursery() as nursery:
+        nursery.start_soon(SocketStream(a).send_all, Exporter())
+        await trio.testing.wait_all_tasks_blocked()
+        with b, trio.move_on_after(0.05):
+            while data := await b.recv(1_000_000):
+                assert set(data) == {ord("x")}
+                got += len(data)
+    assert 0 < got < 10_000_000

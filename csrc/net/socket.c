@@ -56,6 +56,25 @@ tc_socket_fd(SocketObject *self, int *fd)
     return 0;
 }
 
+int
+tc_socket_check_fd(SocketObject *self, PyObject *exporter, int fd)
+{
+    int now;
+    if (PyBytes_CheckExact(exporter) || PyByteArray_CheckExact(exporter)
+        || PyMemoryView_Check(exporter)) {
+        return 0;                /* no Python there */
+    }
+    if (tc_socket_fd(self, &now) < 0) {
+        return -1;
+    }
+    if (now != fd) {
+        errno = EBADF;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
 /* --- try, wait, try again ------------------------------------------- */
 
 tc_step

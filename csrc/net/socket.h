@@ -105,6 +105,10 @@ tc_net_get_data(PyObject *data, Py_buffer *view)
 
 /* The descriptor, -1 if closed. 0 or -1. */
 int tc_socket_fd(SocketObject *sock, int *fd);
+/* A buffer has been got from `exporter` since fd was asked for. That may have
+   run Python, which may have closed the socket, and the number be another's by
+   now. 0, or -1 with OSError. */
+int tc_socket_check_fd(SocketObject *sock, PyObject *exporter, int fd);
 
 /* --- what the streams use ------------------------------------------- */
 

@@ -240,6 +240,9 @@ recv_into_attempt(AwaitableObject *self, SocketObject *sock,
     }
     tc_try tried = TC_TRY_ERROR;
     Py_ssize_t size = tc_transfer_size(self);
+    if (tc_socket_check_fd(sock, self->value, fd) < 0) {
+        goto done;
+    }
     if (size > view.len) {
         PyErr_SetString(PyExc_ValueError,
                         "buffer too small for requested bytes");
@@ -267,6 +270,7 @@ recv_into_attempt(AwaitableObject *self, SocketObject *sock,
             tried = *result == NULL ? TC_TRY_ERROR : TC_TRY_DONE;
         }
     }
+done:
     PyBuffer_Release(&view);
     return tried;
 }

@@ -39,6 +39,10 @@ send_buffer(AwaitableObject *self, SocketObject *sock, int fd,
     if (tc_net_get_data(self->value, &view) < 0) {
         return TC_TRY_ERROR;
     }
+    if (tc_socket_check_fd(sock, self->value, fd) < 0) {
+        PyBuffer_Release(&view);
+        return TC_TRY_ERROR;
+    }
     if (tc_io_handle_would_block(&sock->handle, 1, fd)) {
         PyBuffer_Release(&view);
         return TC_TRY_BLOCKED;

@@ -191,11 +191,16 @@ send_all_attempt(AwaitableObject *self, SocketObject *sock, int fd,
         return TC_TRY_ERROR;
     }
     tc_try tried = TC_TRY_ERROR;
+    if (tc_socket_check_fd(sock, self->value, fd) < 0) {
+        goto done;
+    }
     if (tc_io_handle_would_block(&sock->handle, 1, fd)) {
         tried = TC_TRY_BLOCKED;
     }
     else {
-        Py_ssize_t left = view.len - self->u.size;
+        /* Exported once more, it may have become shorter. */
+        Py_ssize_t left
+            = view.len > self->u.size ? view.len - self->u.size : 0;
         Py_ssize_t n = tc_net_send(fd, (const char *)view.buf + self->u.size,
                                    left, 0, NULL);
         if (n >= 0) {
@@ -212,6 +217,7 @@ send_all_attempt(AwaitableObject *self, SocketObject *sock, int fd,
             tc_net_set_error();
         }
     }
+done:
     PyBuffer_Release(&view);
     return tried;
 }
