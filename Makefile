@@ -20,6 +20,10 @@
 #   make bench      the benchmarks, beside peers (ARGS="--quick"; benchmarks/)
 #   make instructions   count those of hot paths, and make that their limits
 #   make build      build and install into the environment only
+#   make analyze    static analysers over the C sources (ARGS="clang tidy")
+#   make races      threads under ThreadSanitizer (ARGS="--rounds 100")
+#   make races-tests   our tests of threads, under the same
+#   make valgrind   the C tests, under valgrind
 #   make lint       the rules that programs can check
 #   make clean      remove everything that was built
 #
@@ -33,7 +37,7 @@ ARGS ?=
 
 .PHONY: demo build test test-c test-c-windows test-kqueue test-native \
 	test-upstream test-windows types cross-compile lint clean test-ecosystem test-suites \
-	bench instructions differential hostile soak load stress inject
+	bench instructions differential hostile soak load stress inject analyze races races-tests valgrind
 
 demo:
 	rm -rf build/demo
@@ -142,6 +146,28 @@ bench:
 	$(MAKE) --no-print-directory build VENV=build/bench
 	build/bench/bin/python benchmarks/peers.py
 	build/bench/bin/python benchmarks/run.py $(ARGS)
+
+# Needs clang, clang-tidy and cppcheck.
+analyze: $(BIN)/python
+	$(BIN)/python tools/analyze.py $(ARGS)
+
+# gcc's: another compiler has a library of another name.
+RACES = LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) \
+	TSAN_OPTIONS="exitcode=66 history_size=4 die_after_fork=0"
+
+races:
+	TRIO_C_SANITIZE=thread TRIO_C_DEBUG=1 \
+		$(MAKE) --no-print-directory build VENV=build/races
+	$(RACES) build/races/bin/python tests/races/stress.py $(ARGS)
+
+races-tests: races
+	build/races/bin/python -m pip --disable-pip-version-check -q install \
+		-r tests/requirements.txt
+	$(RACES) build/races/bin/pytest tests/test_entry_queue.py tests/test_threads.py \
+		tests/test_thread_cache.py tests/test_thread_turns.py tests/test_signals.py tests/test_ki.py
+
+valgrind:
+	$(MAKE) --no-print-directory -C csrc/tests valgrind BUILD=$(CURDIR)/build/c-tests
 
 lint: $(BIN)/python
 	$(PIP) install -r tools/requirements.txt

@@ -13,10 +13,10 @@ int tc_stream_errno_is_in(PyObject *exc, PyObject *errnos);
    BrokenResourceError. Always returns TC_ERROR. */
 tc_step tc_stream_translate(tc_state *st, const char *closed_message);
 
-/* If aw is the native receive_some() of a SocketStream, not yet begun, it
-   becomes an operation `op` on the same socket (its owner), with `extra`
+/* If op is the native receive_some() of a SocketStream, not yet begun, it
+   becomes an operation `kind` on the same socket (its owner), with `extra`
    (borrowed). 1, else 0; no exception. */
-int tc_stream_take_over(tc_state *st, PyObject *aw, const tc_op *op,
+int tc_stream_take_over(tc_state *st, PyObject *op, const tc_op *kind,
                         PyObject *extra);
 
 #endif

@@ -146,10 +146,10 @@ test_open_descriptors(const void *arg)
     for (;; used++) {
         int err;
 
-        limit.rlim_cur = (rlim_t)(first + used);
+        limit.rlim_cur = (rlim_t)first + (rlim_t)used;
         CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
         err = ops->open(&poll);
-        limit.rlim_cur = (rlim_t)(first + 20);
+        limit.rlim_cur = (rlim_t)first + 20;
         CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
         if (err == 0) {
             break;
