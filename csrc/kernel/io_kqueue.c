@@ -297,7 +297,7 @@ kq_deliver(tc_io *io, const struct kevent *event)
         }
         r = -1;
     }
-    if (r > 0) {
+    if (receiver != NULL) {
         Py_INCREF(receiver);
         /* A task that asked for more than one event has to look after the
            registration by itself. */
