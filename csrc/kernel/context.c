@@ -6,14 +6,16 @@
  * clear and refill.
  */
 #include "context.h"
+#include "../base/hints.h"
 #include "../glue/errors.h"
 #include "runner.h"
 #include "task.h"
 
 TC_THREAD_LOCAL tc_slots tc_thread_slots;
 
-RunnerObject *
-tc_context_runner(tc_state *st)
+/* The run of this copy of the module that is around another copy's. */
+TC_COLD static RunnerObject *
+context_outer_runner(tc_state *st)
 {
     RunnerObject *runner = tc_thread_slots.runner;
     while (runner != NULL && runner->st != st) {
@@ -22,13 +24,10 @@ tc_context_runner(tc_state *st)
     return runner;
 }
 
-TaskObject *
-tc_context_task(tc_state *st)
+TC_COLD static TaskObject *
+context_outer_task(tc_state *st)
 {
     TaskObject *task = tc_thread_slots.task;
-    if (task != NULL && task->runner->st == st) {
-        return task;
-    }
     RunnerObject *runner = tc_thread_slots.runner;
     while (runner != NULL && runner->st != st) {
         task = runner->outer.task;
@@ -36,6 +35,22 @@ tc_context_task(tc_state *st)
     }
     return runner != NULL && task != NULL && task->runner == runner ? task
                                                                     : NULL;
+}
+
+RunnerObject *
+tc_context_runner(tc_state *st)
+{
+    RunnerObject *runner = tc_thread_slots.runner;
+    return runner == NULL || runner->st == st ? runner
+                                              : context_outer_runner(st);
+}
+
+TaskObject *
+tc_context_task(tc_state *st)
+{
+    TaskObject *task = tc_thread_slots.task;
+    return task != NULL && task->runner->st == st ? task
+                                                  : context_outer_task(st);
 }
 
 static void
