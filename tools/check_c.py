@@ -27,6 +27,9 @@ KNOWN_STATICS: dict[str, str] = {
     "fork_count": "a fork happens to the whole process",
     "fork_once": "a fork happens to the whole process",
     "fork_result": "a fork happens to the whole process",
+    "home_lock": "a thread is in one run at a time, whatever the interpreter",
+    "home_runs": "a thread is in one run at a time, whatever the interpreter",
+    "home_last_id": "a thread is in one run at a time, whatever the interpreter",
     "closure_scope": "only its address is used",
     "closure_task": "only its address is used",
 }

@@ -22,6 +22,7 @@ channel_new(PyTypeObject *type, ChannelStateObject *state)
     tc_state *st = state->st;
     self->st = st;
     self->state = (ChannelStateObject *)Py_NewRef((PyObject *)state);
+    TC_HOME_WITH(self, state);
     self->is_sender = type == st->SendChannelType;
     if (self->is_sender) {
         state->open_senders++;
@@ -436,6 +437,9 @@ channel_statistics(FunctionObject *func, PyObject *op, PyObject *const *args,
 static PyObject *
 channel_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     ChannelObject *self = (ChannelObject *)op;
     return PyUnicode_FromFormat("<%s channel at %s, using buffer at %s>",
                                 self->is_sender ? "send" : "receive",

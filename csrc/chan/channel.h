@@ -5,7 +5,7 @@
 #include "../kernel/parking_lot.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     PyObject *max_buffer_size;   /* owned, as given */
     Py_ssize_t limit;            /* the same; PY_SSIZE_T_MAX: no limit */
@@ -25,7 +25,7 @@ typedef struct {
 
 /* MemorySendChannel and MemoryReceiveChannel. */
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     ChannelStateObject *state;   /* owned */
     Py_ssize_t n_waiting;        /* tasks that wait on this handle */

@@ -10,6 +10,7 @@
  * - What lies in the freelist is a live object, closed and empty: tracked, one
  *   reference held by the freelist, which the module's traverse visits. So
  *   coming and going costs neither the collector nor the type anything.
+ *   Without a GIL the freelist stays empty (freelist.h).
  */
 #include "awaitable.h"
 #include "../base/hints.h"
@@ -41,6 +42,7 @@ awaitable_alloc(tc_state *st)
     self->state = TC_AW_CLOSED;
     self->finalized = 0;
     self->is_free = 0;
+    TC_HOME_NOBODYS(self);
     PyObject_GC_Track(self);
     return self;
 }
@@ -50,7 +52,7 @@ static inline AwaitableObject *
 awaitable_pop(tc_state *st)
 {
     AwaitableObject *self = st->awaitables;
-    if (self == NULL) {
+    if (TC_FREE_THREADED || self == NULL) {
         return NULL;
     }
     st->awaitables = self->u.next_free;
@@ -95,6 +97,9 @@ tc_awaitable_new(tc_state *st, const tc_op *op, PyObject *owner)
     self->trap = TC_TRAP_NONE;
     self->phase = 0;
     self->flags = 0;
+#if TC_FREE_THREADED
+    self->has_homed_owner = 0;
+#endif
     TC_LIVE_ADD(st, AwaitableType);
 
     int depth = TC_ORIGIN_DEPTH(PyThreadState_Get());
@@ -153,11 +158,31 @@ awaitable_finish_step(AwaitableObject *self, tc_step step, PyObject **result)
     return step == TC_ERROR ? awaitable_failed() : step;
 }
 
+#if TC_FREE_THREADED
+/* May this thread drive it, and use its owner? Both are at home here from now
+   on, if the thread has a run. 0 or -1. */
+static inline int
+awaitable_check_home(AwaitableObject *self)
+{
+    if (tc_home_check((PyObject *)self) < 0) {
+        return -1;
+    }
+    return self->has_homed_owner && self->owner != NULL
+               ? tc_home_check(self->owner)
+               : 0;
+}
+#endif
+
 /* One step. *result: new reference, or NULL for None when TC_DONE. */
 static inline tc_step
 awaitable_step(AwaitableObject *self, PyObject *sent, PyObject **result)
 {
     *result = NULL;
+#if TC_FREE_THREADED
+    if (awaitable_check_home(self) < 0) {
+        return TC_ERROR;
+    }
+#endif
     if (self->state == TC_AW_CREATED) {
         if (sent != Py_None) {
             PyErr_SetString(PyExc_TypeError, "can't send non-None value to "
@@ -274,6 +299,11 @@ static tc_step
 awaitable_throw_exc(AwaitableObject *self, PyObject *exc, PyObject **result)
 {
     *result = NULL;
+#if TC_FREE_THREADED
+    if (awaitable_check_home(self) < 0) {
+        return TC_ERROR;
+    }
+#endif
     switch (self->state) {
     case TC_AW_CLOSED:
         PyErr_SetString(PyExc_RuntimeError,
@@ -532,11 +562,26 @@ awaitable_repr(PyObject *op)
 
 /* --- lifetime ---------------------------------------------------------- */
 
+/* Does it wait in the run of another thread, though nothing there refers to
+   it? A coroutine that somebody has driven by hand and dropped. */
+static inline int
+awaitable_is_elsewhere(AwaitableObject *self)
+{
+    return TC_FREE_THREADED && tc_link_is_linked(&self->link)
+           && tc_home_is_elsewhere((PyObject *)self);
+}
+
 static void
 awaitable_finalize(PyObject *op)
 {
     AwaitableObject *self = (AwaitableObject *)op;
     self->finalized = 1;
+    if (awaitable_is_elsewhere(self)) {
+        /* In a list of a run of another thread, which is walking through it
+           perhaps: it stays there. */
+        Py_INCREF(op);
+        return;
+    }
     if (self->state != TC_AW_CREATED) {
         return;
     }
@@ -629,7 +674,8 @@ awaitable_push(tc_state *st, AwaitableObject *self)
 static inline int
 awaitable_has_room(tc_state *st)
 {
-    return st->n_awaitables < MAX_FREE && st->n_awaitables >= 0;
+    return !TC_FREE_THREADED && st->n_awaitables < MAX_FREE
+           && st->n_awaitables >= 0;
 }
 
 static void
@@ -647,7 +693,7 @@ awaitable_dealloc(PyObject *op)
         Py_XDECREF(owner);
         return;
     }
-    if (self->state == TC_AW_CREATED
+    if ((self->state == TC_AW_CREATED || awaitable_is_elsewhere(self))
         && PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;
     }

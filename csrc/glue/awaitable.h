@@ -79,7 +79,7 @@ typedef enum {
 } tc_trap;
 
 struct AwaitableObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     const tc_op *op;         /* static */
     PyObject *owner;         /* owned or NULL: the object it works on */
@@ -103,6 +103,7 @@ struct AwaitableObject {
     uint8_t flags;           /* op's own */
     uint8_t finalized;       /* tp_finalize has been called */
     uint8_t is_free;         /* in the freelist */
+    uint8_t has_homed_owner; /* see home.h; set by function.c */
 };
 
 /* New awaitable; takes its own reference to owner (may be NULL). */

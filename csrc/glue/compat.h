@@ -16,6 +16,20 @@
 #error "trio_c needs CPython 3.11 or later"
 #endif
 
+/* No GIL: several threads run Python at a time. */
+#ifdef Py_GIL_DISABLED
+#define TC_FREE_THREADED 1
+#else
+#define TC_FREE_THREADED 0
+#endif
+
+/* A variable that several threads change; with a GIL they take turns. */
+#if TC_FREE_THREADED
+#define TC_SHARED(type) _Atomic(type)
+#else
+#define TC_SHARED(type) type
+#endif
+
 #if PY_VERSION_HEX < 0x030C0000
 
 /* New reference to the raised exception, normalised, its traceback set; the
@@ -51,20 +65,41 @@ PyErr_SetRaisedException(PyObject *exc)
 
 #endif
 
+#if PY_VERSION_HEX < 0x030D0000
+
+/* 1 and a new reference, 0 and NULL, or -1 with exception. */
+static inline int
+PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **value)
+{
+    *value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *value != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+static inline int
+PyDict_GetItemStringRef(PyObject *dict, const char *key, PyObject **value)
+{
+    *value = Py_XNewRef(PyDict_GetItemString(dict, key));
+    return *value != NULL;
+}
+
+#endif
+
 /* Functions grew a lazily evaluated __annotate__. */
 #define TC_HAVE_ANNOTATE (PY_VERSION_HEX >= 0x030E0000)
 
 /* Functions can be generic: def f[T](). */
 #define TC_HAVE_TYPE_PARAMS (PY_VERSION_HEX >= 0x030C0000)
 
-/* `with` and `async with` bind the methods that they are about to call. */
-#define TC_WITH_BINDS (PY_VERSION_HEX < 0x030E0000)
+/* `with` and `async with` bind the methods that they are about to call, and it
+   is worth keeping the bound ones (glue/method.h). */
+#define TC_WITH_BINDS (PY_VERSION_HEX < 0x030E0000 && !TC_FREE_THREADED)
 
 /* copy.replace(). */
 #define TC_HAVE_REPLACE (PY_VERSION_HEX >= 0x030D0000)
 
 /* Module slots, where the version has them. Each interpreter may have a GIL of
-   its own; without any, there are no tests yet. */
+   its own. Free-threaded builds do without any (home.h) when they are told to,
+   with PYTHON_GIL=0; it is not declared until more has been tested. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define TC_SLOT_INTERPRETERS                                                \
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},

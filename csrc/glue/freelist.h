@@ -1,7 +1,9 @@
 /* freelist.h - blocks of small objects that come and go, kept for the next
- * one of their type.
+ * one of their type. Without a GIL nothing is kept: the lists would have to be
+ * one per thread, which is what the interpreter's allocator has already.
  *
- * One type per list, of fixed size, with GC or without. A block whose object
+ * One type per list, of fixed size, with GC or without, whose objects have a
+ * home (home.h). A block whose object
  * has been finalised (PyObject_GC_IsFinalized) must not be put back: the next
  * one in it would never be. Guarded by the GIL. A closed list keeps nothing
  * more.
@@ -10,6 +12,7 @@
 #define TC_GLUE_FREELIST_H
 
 #include "compat.h"
+#include "home.h"
 
 /* Of the largest, tasks, this is 240 KB. */
 #define TC_FREELIST_MAX 1000
@@ -31,10 +34,14 @@ static inline PyObject *
 tc_freelist_new(tc_freelist *list, PyTypeObject *type)
 {
     PyObject *op = list->first;
-    if (op == NULL) {
-        return PyType_IS_GC(type)
-                   ? (PyObject *)PyObject_GC_New(PyObject, type)
-                   : PyObject_New(PyObject, type);
+    if (TC_FREE_THREADED || op == NULL) {
+        op = PyType_IS_GC(type)
+                 ? (PyObject *)PyObject_GC_New(PyObject, type)
+                 : PyObject_New(PyObject, type);
+        if (op != NULL) {
+            TC_HOME_NOBODYS(op);
+        }
+        return op;
     }
     list->first = *tc_freelist_link(op);
     list->n--;
@@ -46,7 +53,7 @@ tc_freelist_new(tc_freelist *list, PyTypeObject *type)
 static inline void
 tc_freelist_delete(tc_freelist *list, PyObject *op)
 {
-    if (list->n < 0 || list->n >= TC_FREELIST_MAX) {
+    if (TC_FREE_THREADED || list->n < 0 || list->n >= TC_FREELIST_MAX) {
         Py_TYPE(op)->tp_free(op);
         return;
     }

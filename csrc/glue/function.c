@@ -6,6 +6,7 @@
  * from `overrides` once somebody has assigned it.
  */
 #include "function.h"
+#include "awaitable.h"
 #include "method.h"
 
 static const char *
@@ -30,6 +31,8 @@ function_new(tc_state *st, const tc_function_def *def, PyTypeObject *owner,
     f->overrides = NULL;
     f->dict = NULL;
     f->weakrefs = NULL;
+    f->is_homed = TC_FREE_THREADED && owner != NULL && !def->is_anywhere
+                  && tc_state_is_homed(st, owner);
     f->is_special = strncmp(function_short_name(def), "__", 2) == 0;
     PyObject_GC_Track(f);
     return f;
@@ -43,6 +46,27 @@ function_call(PyObject *callable, PyObject *const *args, size_t nargsf,
     FunctionObject *f = (FunctionObject *)callable;
     return f->def->impl(f, NULL, args, PyVectorcall_NARGS(nargsf), kwnames);
 }
+
+#if TC_FREE_THREADED
+/* The call of a method whose object has a home. */
+TC_COLD static PyObject *
+function_call_at_home(FunctionObject *f, PyObject *self,
+                      PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    int is_visit;
+    if (tc_home_enter(self, &is_visit) < 0) {
+        return NULL;
+    }
+    PyObject *result = f->def->impl(f, self, args, nargs, kwnames);
+    tc_home_leave(self, is_visit);
+    if (result != NULL && Py_IS_TYPE(result, f->st->AwaitableType)) {
+        AwaitableObject *aw = (AwaitableObject *)result;
+        aw->has_homed_owner = aw->owner == self;
+    }
+    return result;
+}
+#endif
 
 /* vectorcall of methods: args[0] is self. */
 static PyObject *
@@ -66,6 +90,11 @@ function_call_method(PyObject *callable, PyObject *const *args,
                      Py_TYPE(self)->tp_name);
         return NULL;
     }
+#if TC_FREE_THREADED
+    if (f->is_homed) {
+        return function_call_at_home(f, self, args + 1, nargs - 1, kwnames);
+    }
+#endif
     return f->def->impl(f, self, args + 1, nargs - 1, kwnames);
 }
 
@@ -125,14 +154,15 @@ function_descr_get(PyObject *self, PyObject *obj, PyObject *type)
 PyObject *
 tc_function_twin(tc_state *st, const char *qualname)
 {
-    if (st->signatures == NULL) {
+    PyObject *signatures = tc_state_peek(&st->signatures);
+    if (signatures == NULL) {
         PyObject *mod = PyImport_ImportModule("trio_c._signatures");
         if (mod == NULL) {
             return NULL;
         }
-        Py_XSETREF(st->signatures, mod);
+        signatures = tc_state_publish(&st->signatures, mod);
     }
-    PyObject *found = Py_NewRef(st->signatures);
+    PyObject *found = Py_NewRef(signatures);
     const char *part = qualname;
     while (found != NULL) {
         const char *dot = strchr(part, '.');
@@ -158,10 +188,11 @@ static PyObject *
 function_get_attr(PyObject *self, void *closure)
 {
     FunctionObject *f = (FunctionObject *)self;
-    if (f->overrides != NULL) {
-        PyObject *value = PyDict_GetItemString(f->overrides, closure);
-        if (value != NULL) {
-            return Py_NewRef(value);
+    PyObject *overrides = tc_state_peek(&f->overrides);
+    if (overrides != NULL) {
+        PyObject *value;
+        if (PyDict_GetItemStringRef(overrides, closure, &value) != 0) {
+            return value;
         }
     }
     PyObject *twin = tc_function_twin(f->st, f->def->qualname);
@@ -177,13 +208,15 @@ static int
 function_set_attr(PyObject *self, PyObject *value, void *closure)
 {
     FunctionObject *f = (FunctionObject *)self;
-    if (f->overrides == NULL) {
-        f->overrides = PyDict_New();
-        if (f->overrides == NULL) {
+    PyObject *overrides = tc_state_peek(&f->overrides);
+    if (overrides == NULL) {
+        overrides = PyDict_New();
+        if (overrides == NULL) {
             return -1;
         }
+        overrides = tc_state_publish(&f->overrides, overrides);
     }
-    return PyDict_SetItemString(f->overrides, closure,
+    return PyDict_SetItemString(overrides, closure,
                                 value == NULL ? Py_None : value);
 }
 
@@ -192,10 +225,11 @@ function_get_name(PyObject *self, void *closure)
 {
     FunctionObject *f = (FunctionObject *)self;
     const char *key = closure;
-    if (f->overrides != NULL) {
-        PyObject *value = PyDict_GetItemString(f->overrides, key);
-        if (value != NULL) {
-            return Py_NewRef(value);
+    PyObject *overrides = tc_state_peek(&f->overrides);
+    if (overrides != NULL) {
+        PyObject *value;
+        if (PyDict_GetItemStringRef(overrides, key, &value) != 0) {
+            return value;
         }
     }
     if (strcmp(key, "__name__") == 0) {

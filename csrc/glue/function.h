@@ -22,6 +22,7 @@ typedef struct tc_function_def {
     const char *qualname;    /* "sleep", "Event.wait" */
     const char *module;      /* "trio_c", "trio_c.lowlevel", ... */
     tc_impl impl;
+    int is_anywhere;         /* any thread may call it, whatever self's home */
 } tc_function_def;
 
 struct FunctionObject {
@@ -35,6 +36,7 @@ struct FunctionObject {
     PyObject *weakrefs;
     uint8_t is_special;          /* looked up in order to be called, as by
                                     `with` */
+    uint8_t is_homed;            /* self has a home (home.h) to be asked for */
 };
 
 /* Adds the functions (table ends with qualname NULL) to the module... */

@@ -18,12 +18,9 @@ lazy_module_getattro(PyObject *self, PyObject *name)
         && PyUnicode_READ_CHAR(name, 0) != '_') {
         PyObject *globals
             = *(PyObject **)((char *)self + Py_TYPE(self)->tp_dictoffset);
-        PyObject *value = PyDict_GetItemWithError(globals, name);
-        if (value != NULL) {
-            return Py_NewRef(value);
-        }
-        if (PyErr_Occurred()) {
-            return NULL;
+        PyObject *value;
+        if (PyDict_GetItemRef(globals, name, &value) != 0) {
+            return value;
         }
     }
     return PyModule_Type.tp_getattro(self, name);

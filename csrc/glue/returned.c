@@ -8,7 +8,7 @@
  * Invariants
  * - st->returned is a live object, tracked, with no value, no args, and
  *   nothing that raising can leave in an exception. One that has been given
- *   any of these is not kept.
+ *   any of these is not kept. Without a GIL none is (freelist.h).
  */
 #include "returned.h"
 
@@ -33,8 +33,11 @@ returned_new(tc_state *st)
 void
 tc_returned_raise(tc_state *st, PyObject *value)
 {
-    PyObject *self = st->returned;
-    st->returned = NULL;
+    PyObject *self = NULL;
+    if (!TC_FREE_THREADED) {
+        self = st->returned;
+        st->returned = NULL;
+    }
     if (self == NULL || Py_REFCNT(self) > 1) {
         /* In use, or somebody found it with gc.get_objects(). */
         Py_XDECREF(self);
@@ -64,7 +67,8 @@ returned_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     tc_state *st = PyType_GetModuleState(type);
     /* n_awaitables < 0: the module is going */
-    if (st->returned == NULL && st->n_awaitables >= 0 && self->args != NULL
+    if (!TC_FREE_THREADED && st->returned == NULL
+        && st->n_awaitables >= 0 && self->args != NULL
         && returned_is_clean(self)) {
         Py_INCREF(op);
         Py_CLEAR(self->value);   /* can run Python, and come back here */

@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "freelist.h"
+#include "home.h"
 
 struct AwaitableObject;
 struct MethodObject;
@@ -69,6 +70,34 @@ struct MethodObject;
     X(SendChannelType)                                                      \
     X(ReceiveChannelType)                                                   \
     X(OpenMemoryChannelType)                                                \
+    X(SocketType)                                                           \
+    X(SocketStreamType)                                                     \
+    X(SocketListenerType)                                                   \
+    X(SSLStreamType)
+
+/* Of these, those whose structs begin with TC_HOME_HEAD. */
+#define TC_STATE_HOMED(X)                                                   \
+    X(AwaitableType)                                                        \
+    X(TaskType)                                                             \
+    X(RunnerType)                                                           \
+    X(NurseryType)                                                          \
+    X(NurseryManagerType)                                                   \
+    X(TaskStatusType)                                                       \
+    X(CancelScopeType)                                                      \
+    X(CancelStatusType)                                                     \
+    X(FailScopeType)                                                        \
+    X(ParkingLotType)                                                       \
+    X(UnboundedQueueType)                                                   \
+    X(InstrumentsType)                                                      \
+    X(LoopType)                                                             \
+    X(EventType)                                                            \
+    X(LockImplType)                                                         \
+    X(SemaphoreType)                                                        \
+    X(CapacityLimiterType)                                                  \
+    X(ConditionType)                                                        \
+    X(ChannelStateType)                                                     \
+    X(SendChannelType)                                                      \
+    X(ReceiveChannelType)                                                   \
     X(SocketType)                                                           \
     X(SocketStreamType)                                                     \
     X(SocketListenerType)                                                   \
@@ -172,7 +201,7 @@ typedef struct tc_state {
     TC_STATE_OBJECTS(TC_FIELD)
 #undef TC_FIELD
 #ifdef TRIO_C_DEBUG
-    Py_ssize_t live[TC_N_LIVE];
+    TC_SHARED(Py_ssize_t) live[TC_N_LIVE];
 #endif
     /* Freelist of bound methods: owned or NULL. */
     struct MethodObject *methods;
@@ -183,8 +212,8 @@ typedef struct tc_state {
     /* Freelist of awaitables (owned), linked through u.next_free. */
     struct AwaitableObject *awaitables;
     int n_awaitables;
-    uint64_t next_task_counter;
-    uint64_t next_thread_number;
+    TC_SHARED(uint64_t) next_task_counter;
+    TC_SHARED(uint64_t) next_thread_number;
     int deterministic;     /* _ALLOW_DETERMINISTIC_SCHEDULING */
     int relabelled;        /* public names say "trio" instead of "trio_c" */
     struct tc_gil *gil;    /* owned; see kernel/gil.h */
@@ -201,6 +230,23 @@ tc_state_from_type(PyTypeObject *type)
     PyObject *module = PyType_GetModuleByDef(type, &tc_module_def);
     return module == NULL ? NULL : (tc_state *)PyModule_GetState(module);
 }
+
+/* A slot above that is filled on first need, perhaps by several threads at a
+   time: what is in it, borrowed, or NULL; and filling it with obj (stolen)
+   unless somebody was faster. Returns what is in it then, borrowed. */
+static inline PyObject *
+tc_state_peek(PyObject **slot)
+{
+#if TC_FREE_THREADED
+    return __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+#else
+    return *slot;
+#endif
+}
+PyObject *tc_state_publish(PyObject **slot, PyObject *obj);
+
+/* Do objects of that type, which st owns, have a home (home.h)? */
+int tc_state_is_homed(tc_state *st, PyTypeObject *type);
 
 /* Outcome classes, imported on first need. Borrowed; NULL with exception. */
 PyObject *tc_state_outcome_value(tc_state *st);

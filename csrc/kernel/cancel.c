@@ -366,6 +366,9 @@ tc_scope_enter(CancelScopeObject *self, TaskObject *task)
                                             "used for a single 'with' block");
         return -1;
     }
+    if (tc_home_check((PyObject *)self) < 0) {
+        return -1;
+    }
     self->entered = 1;
     if (self->relative_deadline != Py_HUGE_VAL
         || self->deadline != Py_HUGE_VAL) {

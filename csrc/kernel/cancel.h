@@ -15,7 +15,7 @@
 typedef struct CancelScopeObject CancelScopeObject;
 
 struct CancelScopeObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     RunnerObject *runner;        /* owned while entered, else NULL */
     CancelScopeObject *parent;   /* owned or NULL */

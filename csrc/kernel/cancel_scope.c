@@ -7,6 +7,7 @@
 #include "../glue/function.h"
 #include "../glue/types.h"
 #include "cancel.h"
+#include "entry_queue.h"
 #include "runner.h"
 #include "task.h"
 
@@ -469,6 +470,9 @@ scope_set_reason(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 scope_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     CancelScopeObject *self = (CancelScopeObject *)op;
     PyObject *given[3];
     for (int i = 0; i < 3; i++) {
@@ -486,6 +490,9 @@ scope_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 scope_setstate(PyObject *op, PyObject *state)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     CancelScopeObject *self = (CancelScopeObject *)op;
     double deadline, relative;
     int shield, entered, cancel_called;
@@ -524,6 +531,9 @@ scope_setstate(PyObject *op, PyObject *state)
 static PyObject *
 scope_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     CancelScopeObject *self = (CancelScopeObject *)op;
     const char *binding = self->active    ? "active"
                           : self->entered ? "exited"
@@ -618,10 +628,55 @@ scope_free(CancelScopeObject *self)
     Py_DECREF(type);
 }
 
+#if TC_FREE_THREADED
+
+/* In the run that the scope is part of. */
+static int
+scope_leave_run(PyObject *op)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (tc_list_is_empty(&self->tasks) && tc_list_is_empty(&self->children)) {
+        scope_unlink(self);
+    }
+    return 0;
+}
+
+static const tc_native_job scope_leave_run_job = {scope_leave_run, NULL};
+
+/* An abandoned scope is still in the tree of its run, and among the deadlines.
+   If the last to know it, or the collector, is another thread, the run's own
+   takes it out there, and drops it. */
+static void
+scope_finalize(PyObject *op)
+{
+    CancelScopeObject *self = (CancelScopeObject *)op;
+    if (self->runner == NULL || !tc_home_is_elsewhere(op)) {
+        return;
+    }
+    PyObject *saved = PyErr_GetRaisedException();
+    if (tc_entry_queue_push_native(self->runner->entry_queue,
+                                   &scope_leave_run_job, op, NULL) < 0) {
+        if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {
+            PyErr_WriteUnraisable(op);
+        }
+        PyErr_Clear();
+    }
+    if (saved != NULL) {
+        PyErr_SetRaisedException(saved);
+    }
+}
+
+#endif
+
 static void
 scope_dealloc(PyObject *op)
 {
     CancelScopeObject *self = (CancelScopeObject *)op;
+#if TC_FREE_THREADED
+    if (self->runner != NULL && PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;
+    }
+#endif
     PyObject_GC_UnTrack(op);
     if (self->parent == NULL) {
         scope_free(self);
@@ -699,6 +754,9 @@ static PyType_Slot scope_slots[] = {
     {Py_tp_doc, (char *)scope_doc},
     {Py_tp_new, scope_tp_new},
     {Py_tp_dealloc, scope_dealloc},
+#if TC_FREE_THREADED
+    {Py_tp_finalize, scope_finalize},
+#endif
     {Py_tp_traverse, scope_traverse},
     {Py_tp_clear, scope_clear},
     {Py_tp_repr, scope_repr},

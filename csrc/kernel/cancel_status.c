@@ -7,7 +7,7 @@
 #include "task.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     CancelScopeObject *scope;    /* owned */
 } CancelStatusObject;
 
@@ -20,6 +20,7 @@ tc_cancel_status_new(tc_state *st, CancelScopeObject *scope)
         return NULL;
     }
     self->scope = (CancelScopeObject *)Py_NewRef((PyObject *)scope);
+    TC_HOME_HERE(self);
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -147,6 +148,9 @@ cancel_status_hash(PyObject *op)
 static PyObject *
 cancel_status_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     CancelScopeObject *scope = cancel_status_scope(op);
     return PyUnicode_FromFormat(
         "CancelStatus(_scope=%R, effectively_cancelled=%s)", scope,

@@ -157,6 +157,9 @@ tc_context_set_runner(RunnerObject *runner)
         }
         old->outer.runner = NULL;
     }
+#if TC_FREE_THREADED
+    tc_home_set_here(slots->runner == NULL ? NULL : &slots->runner->home_run);
+#endif
     if (old != NULL) {
         context_show(old->st, NULL);
     }
@@ -202,6 +205,9 @@ run_context_set(PyObject *self, PyObject *value, void *closure)
     else if (!PyObject_TypeCheck(value, type)) {
         PyErr_Format(PyExc_TypeError, "expected %s, got %s", type->tp_name,
                      Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    else if (tc_home_check(value) < 0) {
         return -1;
     }
     if (closure != NULL) {

@@ -26,6 +26,8 @@ typedef struct gil_waiter {
     PyThread_type_lock semaphore;    /* owned */
 } gil_waiter;
 
+#ifndef Py_GIL_DISABLED
+
 static void
 gil_release_waiters(tc_gil *gil)
 {
@@ -39,6 +41,8 @@ gil_release_waiters(tc_gil *gil)
     atomic_store(&gil->n_waiting, 0);
     PyThread_release_lock(gil->lock);
 }
+
+#endif
 
 void
 tc_gil_acquire(tc_state *st, PyThreadState *tstate)

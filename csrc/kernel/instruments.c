@@ -198,6 +198,7 @@ tc_instruments_new(tc_state *st, PyObject *incoming)
     }
     self->all = PyDict_New();
     TC_LIVE_ADD(st, InstrumentsType);
+    TC_HOME_NOBODYS(self);
     PyObject_GC_Track(self);
     if (self->all != NULL && incoming == NULL) {
         return self;

@@ -19,7 +19,7 @@ typedef enum {
 
 typedef struct InstrumentsObject InstrumentsObject;
 struct InstrumentsObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     PyObject *all;               /* owned dict: instrument -> None */
     PyObject *hooks[TC_N_HOOKS]; /* owned dict or NULL (nobody listens) */

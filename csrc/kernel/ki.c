@@ -126,6 +126,20 @@ ki_entry_is_live(PyObject *entry, PyObject *code)
     return live;
 }
 
+/* 0, also if another thread was faster, or -1. */
+static int
+ki_codes_remove(tc_state *st, PyObject *key)
+{
+    if (PyDict_DelItem(st->ki_codes, key) == 0) {
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
 static int
 ki_codes_prune(tc_state *st)
 {
@@ -136,14 +150,14 @@ ki_codes_prune(tc_state *st)
     int r = 0;
     for (Py_ssize_t i = 0; r == 0 && i < PyList_GET_SIZE(keys); i++) {
         PyObject *key = PyList_GET_ITEM(keys, i);
-        PyObject *entry = PyDict_GetItemWithError(st->ki_codes, key);
-        if (entry == NULL) {
-            r = PyErr_Occurred() ? -1 : 0;
+        PyObject *entry;
+        r = PyDict_GetItemRef(st->ki_codes, key, &entry);
+        if (r <= 0) {
             continue;
         }
-        Py_INCREF(entry);
+        r = 0;
         int live = ki_entry_is_live(entry, NULL);
-        if (live < 0 || (live == 0 && PyDict_DelItem(st->ki_codes, key) < 0)) {
+        if (live < 0 || (live == 0 && ki_codes_remove(st, key) < 0)) {
             r = -1;
         }
         Py_DECREF(entry);
@@ -160,12 +174,12 @@ ki_code_mark(tc_state *st, PyObject *code)
     if (key == NULL) {
         return -2;
     }
-    PyObject *entry = PyDict_GetItemWithError(st->ki_codes, key);
+    PyObject *entry;
+    int found = PyDict_GetItemRef(st->ki_codes, key, &entry);
     Py_DECREF(key);
-    if (entry == NULL) {
-        return PyErr_Occurred() ? -2 : -1;
+    if (found <= 0) {
+        return found < 0 ? -2 : -1;
     }
-    Py_INCREF(entry);
     int mark = ki_entry_is_live(entry, code);
     if (mark < 0) {
         mark = -2;

@@ -47,6 +47,7 @@ tc_loop_new(RunnerObject *runner, PyObject *async_fn, PyObject *args,
     self->primed = NOT_PRIMED;
     self->clocked = 0;
     self->host_owns_wakeup_fd = host_owns_wakeup_fd;
+    TC_HOME_HERE(self);
     PyObject_GC_Track(self);
     return self;
 }

@@ -12,7 +12,7 @@ typedef struct LoopObject LoopObject;
 /* A Python object only so that a guest run that its host has dropped is
    noticed. The runner must not refer to it, not even indirectly. */
 struct LoopObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     RunnerObject *runner;    /* owned */
     PyObject *async_fn;      /* owned; NULL once started */
     PyObject *args;          /* owned tuple; NULL once started */

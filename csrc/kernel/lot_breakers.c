@@ -98,7 +98,8 @@ breaker_args(tc_state *st, const tc_params *params, PyObject *const *args,
                      Py_TYPE(given[1])->tp_name);
         return -1;
     }
-    return 0;
+    return tc_home_check(given[0]) < 0 || tc_home_check(given[1]) < 0 ? -1
+                                                                      : 0;
 }
 
 static PyObject *

@@ -39,6 +39,7 @@ tc_nursery_new(TaskObject *parent, CancelScopeObject *scope, int strict)
     self->outer = parent->nursery;
     parent->nursery = (NurseryObject *)Py_NewRef((PyObject *)self);
     TC_LIVE_ADD(st, NurseryType);
+    TC_HOME_HERE(self);
     PyObject_GC_Track(self);
     return self;
 }

@@ -9,7 +9,7 @@
 typedef struct NurseryObject NurseryObject;
 
 struct NurseryObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     TaskObject *parent_task;     /* owned */
     CancelScopeObject *scope;    /* owned: the surrounding cancel scope */

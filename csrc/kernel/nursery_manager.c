@@ -7,7 +7,7 @@
 #include "trap.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     NurseryObject *nursery;      /* owned or NULL: since __aenter__ */
     PyObject *dict;              /* owned or NULL */
@@ -303,6 +303,9 @@ manager_get_nursery(PyObject *op, void *closure)
 static PyObject *
 manager_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     return PyUnicode_FromFormat(
         "NurseryManager(strict_exception_groups=%s)",
         ((NurseryManagerObject *)op)->strict ? "True" : "False");

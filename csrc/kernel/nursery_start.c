@@ -12,7 +12,7 @@
 #include "trap.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     NurseryObject *old_nursery;  /* owned: the private one */
     NurseryObject *new_nursery;  /* owned: the target */
@@ -176,6 +176,7 @@ status_new(tc_state *st, NurseryObject *to)
     self->value = NULL;
     self->dict = NULL;
     self->weakrefs = NULL;
+    TC_HOME_HERE(self);
     PyObject_GC_Track(self);
     return self;
 }
@@ -183,6 +184,9 @@ status_new(tc_state *st, NurseryObject *to)
 static PyObject *
 status_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     return PyUnicode_FromFormat("<Task status object at %s>",
                                 tc_hex_id(op).text);
 }

@@ -93,6 +93,9 @@ tc_lot_need(tc_state *st, ParkingLotObject **slot)
 int
 tc_lot_park(ParkingLotObject *lot, AwaitableObject *self, TaskObject *task)
 {
+    if (tc_home_check((PyObject *)lot) < 0) {
+        return -1;
+    }
     if (lot->broken_by != NULL && PyList_GET_SIZE(lot->broken_by) > 0) {
         PyErr_Format(lot->st->exc_BrokenResourceError,
                      "Attempted to park in parking lot broken by %S",
@@ -221,7 +224,8 @@ tc_lot_break(ParkingLotObject *lot, PyObject *breaker)
 {
     PyObject *broken_by = lot_broken_by(lot);
     PyObject *message = NULL, *first_error = NULL;
-    if (broken_by == NULL || tc_lot_check(lot) < 0) {
+    if (broken_by == NULL || tc_home_check((PyObject *)lot) < 0
+        || tc_lot_check(lot) < 0) {
         return -1;
     }
     if (lot->n_parked > 0) {
@@ -376,6 +380,9 @@ lot_move(ParkingLotObject *self, PyObject *new_lot, PyObject *count)
         PyErr_SetString(PyExc_TypeError, "new_lot must be a ParkingLot");
         return NULL;
     }
+    if (tc_home_check(new_lot) < 0) {
+        return NULL;
+    }
     Py_ssize_t n = 1;
     if (count != NULL && tc_lot_count(self, count, &n) < 0) {
         return NULL;
@@ -478,13 +485,14 @@ lot_get_broken_by(PyObject *op, void *Py_UNUSED(closure))
 static Py_ssize_t
 lot_length(PyObject *op)
 {
-    return ((ParkingLotObject *)op)->n_parked;
+    return tc_home_check(op) < 0 ? -1 : ((ParkingLotObject *)op)->n_parked;
 }
 
 static int
 lot_bool(PyObject *op)
 {
-    return ((ParkingLotObject *)op)->n_parked > 0;
+    return tc_home_check(op) < 0 ? -1
+                                 : ((ParkingLotObject *)op)->n_parked > 0;
 }
 
 /* The parked tasks, first to leave first: a new OrderedDict whose keys they
@@ -513,6 +521,9 @@ lot_get_parked(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 lot_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     PyObject *broken_by = lot_broken_by((ParkingLotObject *)op);
     PyObject *parked = broken_by == NULL ? NULL : lot_get_parked(op, NULL);
     if (parked == NULL) {

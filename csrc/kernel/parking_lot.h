@@ -9,7 +9,7 @@
 
 typedef struct ParkingLotObject ParkingLotObject;
 struct ParkingLotObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     tc_link parked;          /* of awaitables, through link */
     Py_ssize_t n_parked;

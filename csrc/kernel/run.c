@@ -47,6 +47,9 @@ static void
 run_share_gil(RunnerObject *runner, double timeout)
 {
     double now = runner->last_poll;
+    if (TC_FREE_THREADED) {
+        return;
+    }
     if (timeout > 0.0 && tc_gil_is_wanted(runner->st)) {
         tc_gil_yield(runner->st);
     }
@@ -432,6 +435,9 @@ reschedule_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
     if (!Task_CheckExact(func->st, a[0])) {
         PyErr_Format(PyExc_TypeError, "task must be a Task, not %s",
                      Py_TYPE(a[0])->tp_name);
+        return NULL;
+    }
+    if (tc_home_check(a[0]) < 0) {
         return NULL;
     }
     PyObject *value = NULL, *exc = NULL;

@@ -86,6 +86,10 @@ tc_runner_new(tc_state *st, const tc_run_options *options)
     memset((char *)self + sizeof(PyObject), 0,
            sizeof(*self) - sizeof(PyObject));
     self->st = st;
+#if TC_FREE_THREADED
+    tc_home_begin_run(&self->home_run);
+    tc_home_init((PyObject *)self, self->home_run.id);
+#endif
     tc_list_init(&self->tasks);
     tc_list_init(&self->idle_waiters);
     tc_deadlines_init(&self->deadlines);
@@ -251,6 +255,10 @@ tc_runner_close(RunnerObject *self)
     if (PyErr_Occurred()) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
+#if TC_FREE_THREADED
+    /* What was at home here may be used by others now. */
+    tc_home_end_run(&self->home_run);
+#endif
     Py_DECREF(self);
     if (failure == NULL) {
         return 0;
@@ -339,6 +347,9 @@ runner_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     }
     runner_clear(op);
+#if TC_FREE_THREADED
+    tc_home_end_run(&self->home_run);
+#endif
     Py_CLEAR(self->instruments);
     Py_CLEAR(self->entry_queue);
     if (self->io != NULL) {

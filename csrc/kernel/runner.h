@@ -19,15 +19,18 @@ struct EntryQueueObject;             /* entry_queue.h */
 struct InstrumentsObject;            /* instruments.h */
 
 struct RunnerObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                    /* borrowed */
+#if TC_FREE_THREADED
+    tc_home_run home_run;
+#endif
     PyObject *clock;                 /* owned */
     double clock_offset;             /* of the native clock */
     uint8_t native_clock;            /* clock is exactly SystemClock */
     uint8_t is_guest;
     uint8_t guest_tick_scheduled;
     uint8_t strict_exception_groups; /* see strict_object */
-    uint8_t ki_pending;              /* written in signal handlers too */
+    TC_SHARED(uint8_t) ki_pending; /* written in signal handlers too */
     uint8_t closed;
     uint8_t crashed;
     uint8_t wrecked;                 /* somebody replaced a part of it */

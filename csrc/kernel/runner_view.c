@@ -149,6 +149,9 @@ runner_nursery_arg(RunnerObject *self, PyObject *arg)
 static PyObject *
 runner_start_main(PyObject *op, PyObject *args)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     RunnerObject *self = (RunnerObject *)op;
     PyObject *nursery_arg, *async_fn, *call_args;
     if (!PyArg_ParseTuple(args, "OOO!:_start_main", &nursery_arg, &async_fn,
@@ -176,6 +179,9 @@ runner_start_main(PyObject *op, PyObject *args)
 static PyObject *
 runner_start_entry_queue(PyObject *op, PyObject *arg)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     RunnerObject *self = (RunnerObject *)op;
     NurseryObject *nursery = runner_nursery_arg(self, arg);
     if (nursery == NULL) {
@@ -197,6 +203,9 @@ runner_start_entry_queue(PyObject *op, PyObject *arg)
 static PyObject *
 runner_set_system_nursery(PyObject *op, PyObject *arg)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     RunnerObject *self = (RunnerObject *)op;
     NurseryObject *nursery = runner_nursery_arg(self, arg);
     if (nursery == NULL) {
@@ -211,6 +220,9 @@ runner_set_system_nursery(PyObject *op, PyObject *arg)
 static PyObject *
 runner_shut_down(PyObject *op, PyObject *args)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     RunnerObject *self = (RunnerObject *)op;
     PyObject *nursery_arg, *text;
     if (!PyArg_ParseTuple(args, "OU:_shut_down", &nursery_arg, &text)) {
@@ -240,12 +252,18 @@ runner_current_time(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 runner_current_statistics(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     return tc_runner_statistics((RunnerObject *)op);
 }
 
 static PyObject *
 runner_force_guest_tick(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     if (tc_runner_force_tick((RunnerObject *)op) < 0) {
         return NULL;
     }
@@ -255,6 +273,9 @@ runner_force_guest_tick(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 runner_spawn_system_task(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     static const tc_params params = {
         .fname = "spawn_system_task",
         .names = {"name", "context"},
@@ -286,6 +307,9 @@ runner_spawn_system_task(PyObject *op, PyObject *args, PyObject *kwargs)
 static PyObject *
 runner_reschedule(PyObject *op, PyObject *args)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     RunnerObject *self = (RunnerObject *)op;
     PyObject *task;
     if (!PyArg_ParseTuple(args, "O!:reschedule", self->st->TaskType,

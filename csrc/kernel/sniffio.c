@@ -4,16 +4,18 @@
 static PyObject *
 sniffio_local(tc_state *st)
 {
-    if (st->sniffio_local == NULL) {
+    PyObject *known = tc_state_peek(&st->sniffio_local);
+    if (known == NULL) {
         PyObject *mod = PyImport_ImportModule("sniffio");
         if (mod == NULL) {
             return NULL;
         }
         PyObject *local = PyObject_GetAttrString(mod, "thread_local");
         Py_DECREF(mod);
-        Py_XSETREF(st->sniffio_local, local);
+        known = local == NULL ? NULL
+                              : tc_state_publish(&st->sniffio_local, local);
     }
-    return st->sniffio_local;
+    return known;
 }
 
 int

@@ -14,11 +14,13 @@
 static PyObject *
 spawn_helper(tc_state *st)
 {
-    if (st->spawn_helpers == NULL) {
+    PyObject *known = tc_state_peek(&st->spawn_helpers);
+    if (known == NULL) {
         PyObject *mod = PyImport_ImportModule("trio_c._core._spawn");
-        Py_XSETREF(st->spawn_helpers, mod);
+        known = mod == NULL ? NULL
+                            : tc_state_publish(&st->spawn_helpers, mod);
     }
-    return st->spawn_helpers;
+    return known;
 }
 
 /* The call raised a TypeError: raise a kinder one if async_fn is a coroutine

@@ -43,6 +43,7 @@ tc_task_new(RunnerObject *runner, PyObject *coro, PyObject *name,
     tc_list_init(&self->sibling_link);
     tc_list_init(&self->all_link);
     tc_list_init(&self->breakers);
+    TC_HOME_HERE(self);
     self->counter = st->next_task_counter++;
     self->ki_protected = ki_protected;
     TC_LIVE_ADD(st, TaskType);
@@ -117,6 +118,9 @@ tc_task_repr(TaskObject *self)
 static PyObject *
 task_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     return tc_task_repr((TaskObject *)op);
 }
 

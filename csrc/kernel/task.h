@@ -15,7 +15,7 @@ struct NurseryObject;
 struct CancelScopeObject;
 
 struct TaskObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     /* What every step looks at comes first, in as few cache lines. */
     RunnerObject *runner;            /* owned */
     PyObject *coro;                  /* owned; replaceable by users */

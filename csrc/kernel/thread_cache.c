@@ -55,15 +55,16 @@ typedef struct {
 static PyObject *
 thread_cache_module(tc_state *st)
 {
-    if (st->thread_cache == NULL) {
+    PyObject *known = tc_state_peek(&st->thread_cache);
+    if (known == NULL) {
         PyObject *module
             = PyImport_ImportModule("trio_c._core._thread_cache");
         if (module == NULL) {
             return NULL;
         }
-        Py_XSETREF(st->thread_cache, module);
+        known = tc_state_publish(&st->thread_cache, module);
     }
-    return st->thread_cache;
+    return known;
 }
 
 int
@@ -573,6 +574,7 @@ thread_cache_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
         PyThread_free_lock(lock);
         return NULL;
     }
+    tc_home_after_fork();
     /* The old one may be held by a thread that is not here. */
     self->lock = lock;
     tc_list_init(&self->idle);

@@ -135,25 +135,25 @@ call_default_name(tc_state *st, PyObject *fn, TaskObject *task)
 static PyObject *
 call_context(tc_state *st)
 {
-    if (st->sniffio_cvar == NULL) {
+    PyObject *cvar = tc_state_peek(&st->sniffio_cvar);
+    if (cvar == NULL) {
         PyObject *module = PyImport_ImportModule("sniffio");
         if (module == NULL) {
             return NULL;
         }
-        PyObject *cvar
-            = PyObject_GetAttrString(module, "current_async_library_cvar");
+        cvar = PyObject_GetAttrString(module, "current_async_library_cvar");
         Py_DECREF(module);
         if (cvar == NULL) {
             return NULL;
         }
-        Py_XSETREF(st->sniffio_cvar, cvar);
+        cvar = tc_state_publish(&st->sniffio_cvar, cvar);
     }
     PyObject *context = PyContext_CopyCurrent();
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
         return NULL;
     }
-    PyObject *token = PyContextVar_Set(st->sniffio_cvar, Py_None);
+    PyObject *token = PyContextVar_Set(cvar, Py_None);
     if (PyContext_Exit(context) < 0 || token == NULL) {
         Py_CLEAR(context);
     }

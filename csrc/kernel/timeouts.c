@@ -384,7 +384,7 @@ move_on_after_impl(FunctionObject *func, PyObject *Py_UNUSED(self),
 /* What fail_at() and fail_after() return: looks at its arguments only when
    entered, as a generator-based manager does, and can be entered once. */
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;                /* borrowed */
     CancelScopeObject *scope;    /* owned; NULL until entered */
     PyObject *number;            /* owned; NULL once entered */

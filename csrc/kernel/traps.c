@@ -595,8 +595,9 @@ static const tc_function_def trap_functions[] = {
 PyObject *
 tc_traps_abort_enum(tc_state *st)
 {
-    if (st->abort_enum != NULL) {
-        return st->abort_enum;
+    PyObject *known = tc_state_peek(&st->abort_enum);
+    if (known != NULL) {
+        return known;
     }
     PyObject *mod = PyImport_ImportModule("trio_c._core._abort");
     if (mod == NULL) {
@@ -615,10 +616,10 @@ tc_traps_abort_enum(tc_state *st)
         Py_DECREF(cls);
         return NULL;
     }
-    Py_XSETREF(st->abort_succeeded, succeeded);
-    Py_XSETREF(st->abort_failed, failed);
-    Py_XSETREF(st->abort_enum, cls);
-    return cls;
+    /* The class last: who sees it sees its members. */
+    (void)tc_state_publish(&st->abort_succeeded, succeeded);
+    (void)tc_state_publish(&st->abort_failed, failed);
+    return tc_state_publish(&st->abort_enum, cls);
 }
 
 int

@@ -13,7 +13,7 @@
 #include "trap.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     PyObject *items;         /* owned list */
     ParkingLotObject *lot;   /* owned or NULL: getters that wait */
@@ -227,6 +227,9 @@ uqueue_statistics(FunctionObject *func, PyObject *op, PyObject *const *args,
 static PyObject *
 uqueue_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     return PyUnicode_FromFormat(
         "<UnboundedQueue holding %zd items>",
         PyList_GET_SIZE(((UnboundedQueueObject *)op)->items));

@@ -8,7 +8,7 @@
 #include "../glue/errors.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     PyObject *socket;        /* owned or NULL */
 } ListenerObject;

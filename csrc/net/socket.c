@@ -341,7 +341,7 @@ socket_close_impl(FunctionObject *func, PyObject *op,
 }
 
 static const tc_function_def socket_functions[] = {
-    {"_SocketType.fileno", "trio_c._socket", socket_fileno_impl},
+    {"_SocketType.fileno", "trio_c._socket", socket_fileno_impl, 1},
     {"_SocketType.close", "trio_c._socket", socket_close_impl},
     {NULL, NULL, NULL},
 };
@@ -352,6 +352,9 @@ static const tc_function_def socket_functions[] = {
 static PyObject *
 socket_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     tc_io_handle_forget(&((SocketObject *)op)->handle);
     Py_RETURN_NONE;
 }
@@ -360,6 +363,9 @@ socket_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 socket_reset(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     tc_io_handle_reset(&((SocketObject *)op)->handle);
     Py_RETURN_NONE;
 }
@@ -368,6 +374,9 @@ socket_reset(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 socket_doubt(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     ((SocketObject *)op)->handle.doubt |= TC_IO_DOUBT_OPTION;
     Py_RETURN_NONE;
 }

@@ -15,7 +15,7 @@
 #include "sockaddr.h"
 
 typedef struct SocketObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     PyObject *sock;          /* owned: standard socket; NULL before __init__ */
     tc_io_handle handle;

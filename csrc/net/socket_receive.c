@@ -100,7 +100,7 @@ static void
 receive_keep_heap(void)
 {
 #ifdef __GLIBC__
-    static int is_kept;
+    static TC_SHARED(int) is_kept;
     if (!is_kept) {
         is_kept = 1;
         PyMem_RawFree(PyMem_RawMalloc(HEAP_KEPT / 2));

@@ -20,7 +20,7 @@
 #define NOTSENT_LOWAT 16384
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     PyObject *socket;        /* owned or NULL */
     char sending;
@@ -453,6 +453,9 @@ stream_send_all_impl(FunctionObject *func, PyObject *op,
 static PyObject *
 stream_begin_send(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     StreamObject *self = (StreamObject *)op;
     if (self->sending) {
         PyErr_SetString(self->st->exc_BusyResourceError,
@@ -467,6 +470,9 @@ stream_begin_send(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 stream_end_send(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     ((StreamObject *)op)->sending = 0;
     Py_RETURN_NONE;
 }

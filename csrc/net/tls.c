@@ -97,6 +97,9 @@ static const tc_function_def tls_functions[] = {
 static PyObject *
 tls_set_engine(PyObject *op, PyObject *args)
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     TlsObject *self = (TlsObject *)op;
     PyObject *engine, *incoming, *outgoing;
     int native;
@@ -116,6 +119,9 @@ tls_set_engine(PyObject *op, PyObject *args)
 static PyObject *
 tls_claim(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     TlsObject *self = (TlsObject *)op;
     if (tc_tls_claim_receive(self) < 0) {
         return NULL;
@@ -130,6 +136,9 @@ tls_claim(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 tls_unclaim(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (tc_home_check(op) < 0) {
+        return NULL;
+    }
     TlsObject *self = (TlsObject *)op;
     self->user_sending = 0;
     self->user_receiving = 0;

@@ -18,7 +18,7 @@ enum {
 };
 
 typedef struct TlsObject {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;               /* borrowed */
     PyObject *transport;        /* owned or NULL: any stream, or None */
     PyObject *engine;           /* owned; NULL before __init__ */

@@ -14,7 +14,7 @@
 #include "sync.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     Py_ssize_t limit;
     PyObject *total_tokens;  /* owned, as given */
@@ -365,6 +365,9 @@ limiter_statistics(FunctionObject *func, PyObject *op, PyObject *const *args,
 static PyObject *
 limiter_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     CapacityLimiterObject *self = (CapacityLimiterObject *)op;
     return PyUnicode_FromFormat(
         "<trio.CapacityLimiter at %s, %zd/%S with %zd waiting>",

@@ -18,7 +18,7 @@
 #include "sync.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     LockObject *lock;        /* owned; exactly a Lock */
     ParkingLotObject *lot;   /* owned or NULL: made when needed */
@@ -465,6 +465,7 @@ condition_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->st = st;
     self->lock = (LockObject *)lock;
+    TC_HOME_WITH(self, lock);
     TC_LIVE_ADD(st, ConditionType);
     return (PyObject *)self;
 }

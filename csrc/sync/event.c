@@ -13,12 +13,12 @@
 #include "sync.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     tc_link waiting;         /* of awaitables, through link */
     Py_ssize_t n_waiting;
     PyObject *weakrefs;
-    uint8_t flag;
+    TC_SHARED(uint8_t) flag;
 } EventObject;
 
 static void
@@ -188,7 +188,7 @@ event_dealloc(PyObject *op)
 }
 
 static const tc_function_def event_method_defs[] = {
-    {"Event.is_set", "trio_c", event_is_set},
+    {"Event.is_set", "trio_c", event_is_set, 1},
     {"Event.set", "trio_c", event_set},
     {"Event.wait", "trio_c", event_wait},
     {"Event.statistics", "trio_c", event_statistics},

@@ -242,6 +242,9 @@ lock_statistics(FunctionObject *Py_UNUSED(func), PyObject *op,
 static PyObject *
 lock_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     LockObject *self = (LockObject *)op;
     const char *name = Py_TYPE(op)->tp_name;
     const char *dot = strrchr(name, '.');

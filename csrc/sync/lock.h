@@ -5,7 +5,7 @@
 #include "acquire.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     TaskObject *owner;       /* owned or NULL: unlocked */
     tc_breaker breaker;      /* in the owner's list; its lot is the lock's */

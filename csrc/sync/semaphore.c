@@ -9,7 +9,7 @@
 #include "sync.h"
 
 typedef struct {
-    PyObject_HEAD
+    TC_HOME_HEAD
     tc_state *st;            /* borrowed */
     Py_ssize_t value;
     Py_ssize_t max;          /* PY_SSIZE_T_MAX: none that matters */
@@ -166,6 +166,9 @@ semaphore_statistics(FunctionObject *func, PyObject *op,
 static PyObject *
 semaphore_repr(PyObject *op)
 {
+    if (tc_home_check(op) < 0) {
+        return tc_home_repr(op);
+    }
     SemaphoreObject *self = (SemaphoreObject *)op;
     if (self->max_value == Py_None) {
         return PyUnicode_FromFormat("<trio.Semaphore(%zd) at %s>",
