@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -33,8 +34,11 @@ if trio_c._native.BACKEND == "kqueue" and not hasattr(select, "kqueue"):
         [str(_glue), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
 
-# {type: how many are alive}; debug builds only.
+# {type: how many are alive}; debug builds only. Free-threaded 3.13 makes classes
+# immortal once there has been a thread, with all that they refer to: no use there.
 _live_objects = getattr(trio_c._native, "live_objects", None)
+if sysconfig.get_config_var("Py_GIL_DISABLED") and sys.version_info < (3, 14):
+    _live_objects = None
 
 # An idle worker thread waits for more work for some seconds; it belongs to the
 # process, and not to the test that happened to need it first.

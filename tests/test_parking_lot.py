@@ -301,7 +301,8 @@ def test_waking_from_outside_fails_and_changes_nothing():
             lot.unpark_all()
 
     trio_c.run(main)
-    assert errors == ["must be called from async context"] * 3
+    assert len(errors) == 3
+    assert all(e.startswith("must be called from async context") for e in errors)
     assert lot.unpark() == []
 
 
@@ -310,7 +311,8 @@ def test_waking_from_another_run_fails():
     errors = []
 
     async def other():
-        with pytest.raises(AssertionError):
+        # Without a GIL it is not looked at, let alone used.
+        with pytest.raises((AssertionError, RuntimeError), match="another"):
             lot.unpark()
         errors.append(True)
 
