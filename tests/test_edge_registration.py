@@ -3,6 +3,7 @@
 import os
 import select
 import socket as stdlib
+import sysconfig
 
 import pytest
 from _sockets import (
@@ -304,6 +305,10 @@ def test_another_run_registers_anew():
     trio.run(second)
 
 
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="without a GIL a socket is for one living run at a time",
+)
 def test_two_runs_at_once():
     # The socket moves between runs that are both alive.
     async def outer():
