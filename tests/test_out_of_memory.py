@@ -130,3 +130,37 @@ def test_a_guest_run_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> 
         start(n)
         gc.collect()
         assert not trio.lowlevel.in_trio_run()
+
+
+def test_what_a_thread_brings_home_needs_no_memory() -> None:
+    """Its room in the entry queue is kept for it: the queue may be full to the
+    brim when the thread has finished."""
+    brought = 0
+
+    def ignore() -> None:
+        pass
+
+    def work(n: int, token: trio.lowlevel.TrioToken) -> None:
+        # One of these fills the queue; nobody takes anything out meanwhile.
+        for _ in range(n):
+            token.run_sync_soon(ignore)
+        testcapi.set_nomemory(0, 1)
+
+    async def main(n: int) -> None:
+        nonlocal brought
+        token = trio.lowlevel.current_trio_token()
+        with trio.move_on_after(10):
+            try:
+                await trio.to_thread.run_sync(work, n, token, abandon_on_cancel=True)
+            finally:
+                testcapi.remove_mem_hooks()
+            brought += 1
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10)
+    try:
+        for n in range(12, 18):
+            trio.run(main, n)
+    finally:
+        sys.setswitchinterval(interval)
+    assert brought == 6

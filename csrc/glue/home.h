@@ -152,7 +152,7 @@ tc_home_after_fork(void)
 static inline int
 tc_home_check(PyObject *op)
 {
-    int is_visit;
+    int is_visit = 0;
     if (tc_home_enter(op, &is_visit) < 0) {
         return -1;
     }

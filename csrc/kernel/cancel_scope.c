@@ -655,7 +655,7 @@ scope_finalize(PyObject *op)
     }
     PyObject *saved = PyErr_GetRaisedException();
     if (tc_entry_queue_push_native(self->runner->entry_queue,
-                                   &scope_leave_run_job, op, NULL) < 0) {
+                                   &scope_leave_run_job, op, 0, NULL) < 0) {
         if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {
             PyErr_WriteUnraisable(op);
         }

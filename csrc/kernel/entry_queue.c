@@ -251,10 +251,11 @@ tc_entry_queue_push(EntryQueueObject *self, PyObject *fn, PyObject *args,
 int
 tc_entry_queue_push_native(EntryQueueObject *self,
                            const tc_native_job *native, PyObject *obj,
-                           tc_jobs **bell)
+                           unsigned how, tc_jobs **bell)
 {
     tc_job job = {native, Py_NewRef(obj), NULL};
-    int r = tc_jobs_push(self->jobs, job, bell != NULL);
+    int r = tc_jobs_push(self->jobs, job,
+                         how | (bell != NULL ? TC_JOBS_SILENTLY : 0u));
     if (r != 0) {
         Py_DECREF(obj);
     }
@@ -262,6 +263,18 @@ tc_entry_queue_push_native(EntryQueueObject *self,
         *bell = self->jobs;
     }
     return entry_queue_result(self, r);
+}
+
+int
+tc_entry_queue_reserve(EntryQueueObject *self)
+{
+    return tc_jobs_reserve(self->jobs);
+}
+
+void
+tc_entry_queue_unreserve(EntryQueueObject *self)
+{
+    tc_jobs_unreserve(self->jobs);
 }
 
 PyObject *

@@ -20,11 +20,16 @@ PyObject *tc_entry_queue_run_sync_soon(EntryQueueObject *q,
                                        const char *fname,
                                        PyObject *const *args,
                                        Py_ssize_t nargs, PyObject *kwnames);
-/* Queue native->run(obj); takes a reference to obj. 0 or -1. With a `bell`, to
-   wake the loop is left to the caller, if 0: tc_jobs_ring(*bell). */
+/* Queue native->run(obj); takes a reference to obj. `how`: 0, or
+   TC_JOBS_RESERVED if the caller has reserved room for it. 0 or -1, with room
+   only because the run is over. With a `bell`, to wake the loop is left to the
+   caller, if 0: tc_jobs_ring(*bell). */
 int tc_entry_queue_push_native(EntryQueueObject *q,
                                const tc_native_job *native, PyObject *obj,
-                               tc_jobs **bell);
+                               unsigned how, tc_jobs **bell);
+/* Keep room for one native job: 0 or -1. Give it up again. */
+int tc_entry_queue_reserve(EntryQueueObject *q);
+void tc_entry_queue_unreserve(EntryQueueObject *q);
 /* Somebody who must know when the run ends without having come back to him.
    Embedded; loop thread only. */
 typedef struct tc_queue_guest {

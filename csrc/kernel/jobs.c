@@ -212,14 +212,25 @@ jobs_grow(tc_jobs *jobs)
     return 0;
 }
 
+/* Lock held. Room for one job beside those that it is kept for; 0, or -1
+   without exception. */
+static int
+jobs_make_room(tc_jobs *jobs)
+{
+    return jobs->n + jobs->reserved < jobs->capacity ? 0 : jobs_grow(jobs);
+}
+
 /* Lock held. 0; 1 if closed; -1 without exception. */
 static int
-jobs_append(tc_jobs *jobs, tc_job job)
+jobs_append(tc_jobs *jobs, tc_job job, unsigned how)
 {
+    if (how & TC_JOBS_RESERVED) {
+        jobs->reserved--;
+    }
     if (jobs->closed) {
         return 1;
     }
-    if (jobs->n == jobs->capacity && jobs_grow(jobs) < 0) {
+    if (jobs_make_room(jobs) < 0) {
         return -1;
     }
     size_t end = (jobs->first + jobs->n) & (jobs->capacity - 1);
@@ -229,11 +240,11 @@ jobs_append(tc_jobs *jobs, tc_job job)
 }
 
 int
-tc_jobs_push(tc_jobs *jobs, tc_job job, int silently)
+tc_jobs_push(tc_jobs *jobs, tc_job job, unsigned how)
 {
     jobs_lock(jobs);
-    int r = jobs_append(jobs, job);
-    if (r == 0 && silently) {
+    int r = jobs_append(jobs, job, how);
+    if (r == 0 && how & TC_JOBS_SILENTLY) {
         atomic_store(&jobs->flagged, 1);
         atomic_fetch_add(&jobs->refs, 1);
     }
@@ -245,6 +256,29 @@ tc_jobs_push(tc_jobs *jobs, tc_job job, int silently)
         PyErr_NoMemory();
     }
     return r;
+}
+
+int
+tc_jobs_reserve(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    int r = jobs_make_room(jobs);
+    if (r == 0) {
+        jobs->reserved++;
+    }
+    jobs_unlock(jobs);
+    if (r < 0) {
+        PyErr_NoMemory();
+    }
+    return r;
+}
+
+void
+tc_jobs_unreserve(tc_jobs *jobs)
+{
+    jobs_lock(jobs);
+    jobs->reserved--;
+    jobs_unlock(jobs);
 }
 
 int

@@ -36,6 +36,7 @@ typedef struct tc_jobs {
     size_t first;
     size_t n;
     size_t capacity;              /* 0 or a power of two */
+    size_t reserved;              /* of the capacity: n + reserved fit in */
     tc_link once;                 /* of idempotent jobs, in order */
     struct jobs_once **buckets;   /* owned; the same ones by hash */
     size_t n_buckets;             /* 0 or a power of two */
@@ -58,8 +59,13 @@ int tc_jobs_traverse(tc_jobs *jobs, visitproc visit, void *arg);
 /* Add a job, unless the queue is closed: 0, 1 if it is closed, or -1 with
    exception. Signal handlers and finalizers included. job's references are
    stolen if 0. Silently: a sleeping loop is woken by tc_jobs_ring() only,
-   which the caller then owes, soon and once. */
-int tc_jobs_push(tc_jobs *jobs, tc_job job, int silently);
+   which the caller then owes, soon and once. Reserved: into the room that is
+   kept for it, so that there is no exception; closed or not, it is used up. */
+enum { TC_JOBS_SILENTLY = 1, TC_JOBS_RESERVED = 2 };
+int tc_jobs_push(tc_jobs *jobs, tc_job job, unsigned how);
+/* Keep room for one job more: 0, or -1 with exception. Give it up again. */
+int tc_jobs_reserve(tc_jobs *jobs);
+void tc_jobs_unreserve(tc_jobs *jobs);
 /* Without the GIL, which the loop is going to take. jobs may be gone then. */
 void tc_jobs_ring(tc_jobs *jobs);
 /* Add fn(*args) unless an equal job is queued. Results as above. Borrowed. */

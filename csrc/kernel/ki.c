@@ -421,7 +421,7 @@ tc_ki_deliver(RunnerObject *runner)
         return 0;
     }
     if (tc_entry_queue_push_native(runner->entry_queue, &ki_delivery_job,
-                                   (PyObject *)runner, NULL) < 0) {
+                                   (PyObject *)runner, 0, NULL) < 0) {
         /* Too late for a task to get it: run() itself will raise. */
         if (!PyErr_ExceptionMatches(runner->st->exc_RunFinishedError)) {
             return -1;

@@ -374,7 +374,7 @@ request_ask(ThreadRequestObject *self)
                                                  : &request_sync_job;
     tc_jobs *bell;
     if (tc_thread_cache_load(self->st) < 0
-        || tc_entry_queue_push_native(self->queue, how, (PyObject *)self,
+        || tc_entry_queue_push_native(self->queue, how, (PyObject *)self, 0,
                                       &bell) < 0
         || request_wait(self, bell) < 0) {
         return NULL;

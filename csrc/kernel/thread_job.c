@@ -148,6 +148,25 @@ tc_thread_job_run(ThreadJobObject *self)
              value == NULL ? PyErr_GetRaisedException() : NULL);
 }
 
+int
+tc_thread_job_enter_thread(ThreadJobObject *self)
+{
+    if (tc_entry_queue_reserve(self->token->queue) < 0) {
+        return -1;
+    }
+    self->in_thread = 1;
+    return 0;
+}
+
+void
+tc_thread_job_leave_thread(ThreadJobObject *self)
+{
+    self->in_thread = 0;
+    if (!(self->claimed & JOB_DELIVERY)) {
+        tc_entry_queue_unreserve(self->token->queue);
+    }
+}
+
 static const tc_native_job job_report_job;
 
 int
@@ -157,7 +176,8 @@ tc_thread_job_deliver(ThreadJobObject *self, tc_jobs **bell)
         return -1;
     }
     if (tc_entry_queue_push_native(self->token->queue, &job_report_job,
-                                   (PyObject *)self, bell) < 0) {
+                                   (PyObject *)self, TC_JOBS_RESERVED,
+                                   bell) < 0) {
         /* The run is over; nobody wants to know. A limiter that outlives it
            still has the job as a borrower, so let go of what the job has. */
         if (!PyErr_ExceptionMatches(self->st->exc_RunFinishedError)) {

@@ -50,6 +50,10 @@ int tc_thread_job_release_token(ThreadJobObject *job, PyObject *cause);
 /* Loop thread: nobody needs the function and its surroundings any more. */
 void tc_thread_job_forget(ThreadJobObject *job);
 
+/* Loop thread: the job is about to be given to a thread, with the room that it
+   needs to come back, or has not been taken by one. 0 or -1. */
+int tc_thread_job_enter_thread(ThreadJobObject *job);
+void tc_thread_job_leave_thread(ThreadJobObject *job);
 /* In the worker: call fn, keeping what comes in the job. */
 void tc_thread_job_run(ThreadJobObject *job);
 /* In the worker: send the job back to its run. 0 or -1. `bell` is that of

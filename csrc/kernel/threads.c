@@ -219,15 +219,19 @@ static int
 call_start_thread(AwaitableObject *aw, ThreadJobObject *job,
                   TaskObject *task)
 {
-    PyObject *name = Py_NewRef(job->name);
-    job->task = (TaskObject *)Py_NewRef((PyObject *)task);
-    job->in_thread = 1;
-    call_count(aw, task->runner);
-    int r = tc_thread_cache_start(aw->st, (PyObject *)job, (PyObject *)job,
+    int r = tc_thread_job_enter_thread(job);
+    if (r == 0) {
+        PyObject *name = Py_NewRef(job->name);
+        job->task = (TaskObject *)Py_NewRef((PyObject *)task);
+        call_count(aw, task->runner);
+        r = tc_thread_cache_start(aw->st, (PyObject *)job, (PyObject *)job,
                                   name);
-    Py_DECREF(name);
+        Py_DECREF(name);
+        if (r < 0) {
+            tc_thread_job_leave_thread(job);
+        }
+    }
     if (r < 0) {
-        job->in_thread = 0;
         Py_CLEAR(job->task);
         PyObject *exc = PyErr_GetRaisedException();
         if (tc_thread_job_release_token(job, exc) < 0) {
