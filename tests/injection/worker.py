@@ -8,6 +8,7 @@ so many from the first on fail. Each line of the output says what came of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import gc
@@ -65,8 +66,13 @@ def live_objects() -> dict[str, int]:
     return {name: n for name, n in counts.items() if name not in OF_THE_PROCESS}
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def descriptors() -> dict[str, str]:
+    """The open ones, and what they are."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
 
 
 def threads() -> int:
@@ -79,8 +85,9 @@ class State:
         self.objects = live_objects()
 
     def more_since(self, before: State) -> Iterator[str]:
-        if self.descriptors > before.descriptors:
-            yield f"descriptors {before.descriptors} -> {self.descriptors}"
+        if len(self.descriptors) > len(before.descriptors):
+            new = self.descriptors.keys() - before.descriptors.keys()
+            yield f"descriptors {sorted(self.descriptors[name] for name in new)}"
         for name, n in self.objects.items():
             if n > before.objects.get(name, 0):
                 yield f"{name} {before.objects.get(name, 0)} -> {n}"
