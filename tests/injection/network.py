@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -122,12 +123,18 @@ class Pipe:
     def __init__(self) -> None:
         self.ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def __del__(self) -> None:
+    def close(self) -> None:
         for end in self.ends:
             try:
                 os.close(end)
             except OSError as exc:
                 assert exc.errno != errno.EBADF
+        self.ends = ()
+
+    def __del__(self) -> None:
+        while self.ends:
+            with contextlib.suppress(MemoryError):
+                self.close()
 
 
 @scenario

@@ -194,7 +194,9 @@ def describe(exc: BaseException, name: str, error: int) -> tuple[list[str], str]
         if any(isinstance(each, SystemError) for each in chain(leaf)):
             wrong = f"SystemError: {leaf!r}"
         elif name in TRANSFERS and type(leaf).__name__ in OTHER_ENDS:
-            pass  # the other end, of which Trio tells no more either
+            # The other end. What failed may be the context of a Cancelled,
+            # and gone with it.
+            pass
         elif not caused or type(leaf).__name__ == "Cancelled":
             wrong = f"unexpected {leaf!r}"
         if wrong and os.environ.get("INJECT_TRACEBACKS"):
@@ -206,6 +208,8 @@ def describe(exc: BaseException, name: str, error: int) -> tuple[list[str], str]
 
 
 TRANSFERS = {
+    "memory",
+    "native_memory",
     "epoll_ctl",
     "kevent",
     "recvfrom",
