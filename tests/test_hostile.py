@@ -5,6 +5,7 @@ Each runs in a process of its own, which must not crash.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -284,6 +285,10 @@ def test_the_loop_of_a_run_is_nobodys() -> None:
         "trio.lowlevel.wait_readable(evil)",
         "trio.CapacityLimiter(1).acquire_on_behalf_of(evil)",
     ],
+)
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""),
+    reason="greenlets copy the stack, with the sanitizer's red zones in it",
 )
 def test_a_greenlet_leaves_in_the_middle_of_a_step(call: str) -> None:
     """And comes back when the task is no more."""

@@ -4,6 +4,7 @@ allocation fails, at every point in turn."""
 from __future__ import annotations
 
 import gc
+import itertools
 import signal
 import sys
 
@@ -140,24 +141,24 @@ def test_what_a_thread_brings_home_needs_no_memory() -> None:
     def ignore() -> None:
         pass
 
-    def work(n: int, token: trio.lowlevel.TrioToken) -> None:
+    def work(n: int, which: int, token: trio.lowlevel.TrioToken) -> None:
         # One of these fills the queue; nobody takes anything out meanwhile.
         for _ in range(n):
             token.run_sync_soon(ignore)
-        testcapi.set_nomemory(0, 1)
+        testcapi.set_nomemory(which, which + 1)
 
-    async def main(n: int) -> None:
+    async def main(*args: int) -> None:
         token = trio.lowlevel.current_trio_token()
         with trio.move_on_after(10) as scope:
-            await trio.to_thread.run_sync(work, n, token, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(work, *args, token, abandon_on_cancel=True)
         waited_in_vain.append(scope.cancelled_caught)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(10)
     try:
-        for n in range(12, 18):
+        for args in itertools.product(range(12, 18), range(4)):
             try:
-                trio.run(main, n)
+                trio.run(main, *args)
             except (MemoryError, trio.TrioInternalError):
                 pass  # a job was called with the memory wanting
             testcapi.remove_mem_hooks()
