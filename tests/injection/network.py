@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -123,18 +122,12 @@ class Pipe:
     def __init__(self) -> None:
         self.ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         for end in self.ends:
             try:
                 os.close(end)
             except OSError as exc:
                 assert exc.errno != errno.EBADF
-        self.ends = ()
-
-    def __del__(self) -> None:
-        while self.ends:
-            with contextlib.suppress(MemoryError):
-                self.close()
 
 
 @scenario
