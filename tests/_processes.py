@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 # Not the checkout, whose trio_c has no native module.
@@ -52,6 +53,12 @@ def run_python(
     )
     assert status in (None, result.returncode), result.stdout + result.stderr
     return result
+
+
+def in_child(code: str) -> str:
+    """Run code that must not crash; give its output. What it says on stderr is
+    its own affair."""
+    return run_python("-X", "faulthandler", "-c", textwrap.dedent(code)).stdout
 
 
 def run_code(code: str, **options: object) -> str:

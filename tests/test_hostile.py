@@ -6,22 +6,9 @@ Each runs in a process of its own, which must not crash.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
-
-
-def in_child(code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from _processes import in_child
 
 
 @pytest.mark.parametrize("exc", ["'text'", "ValueError", "3.0", "print"])

@@ -3,11 +3,11 @@ what is imported anew in the same one. `tests/stress` has more of both."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 
 import pytest
+from _processes import run_code
 
 # Isolated ones have a GIL of their own since 3.12; before, no threads either.
 INTERPRETERS = """
@@ -51,15 +51,10 @@ trio_c.run(main)
 """
 
 
-def run_python(*parts: str) -> None:
+def run_parts(*parts: str) -> None:
+    """Run code that has nothing to say."""
     code = "\n".join(textwrap.dedent(part) for part in parts)
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert run_code(code) == ""
 
 
 isolated_or_not = pytest.mark.parametrize(
@@ -79,7 +74,7 @@ isolated_or_not = pytest.mark.parametrize(
 @isolated_or_not
 def test_another_interpreter(isolated: bool) -> None:
     # Its idle threads must not stay behind: that is fatal to the process.
-    run_python(
+    run_parts(
         INTERPRETERS,
         f"""
         for _ in range(2):
@@ -92,7 +87,7 @@ def test_another_interpreter(isolated: bool) -> None:
 
 @isolated_or_not
 def test_another_interpreter_inside_of_a_run(isolated: bool) -> None:
-    run_python(
+    run_parts(
         INTERPRETERS,
         f"""
         import trio_c
@@ -115,7 +110,7 @@ def test_another_interpreter_inside_of_a_run(isolated: bool) -> None:
     sys.version_info < (3, 12), reason="an interpreter with threads cannot be destroyed"
 )
 def test_threads_that_are_busy_when_their_interpreter_ends() -> None:
-    run_python(
+    run_parts(
         INTERPRETERS,
         """
         interpreter = create(False)
@@ -151,7 +146,7 @@ def import_anew():
 
 
 def test_a_run_of_one_copy_inside_of_a_run_of_another() -> None:
-    run_python(
+    run_parts(
         IMPORT_ANEW,
         """
         old.run(old.lowlevel.checkpoint)
@@ -177,7 +172,7 @@ def test_a_run_of_one_copy_inside_of_a_run_of_another() -> None:
 
 
 def test_a_copy_that_was_replaced_still_runs() -> None:
-    run_python(
+    run_parts(
         IMPORT_ANEW,
         """
         async def numbers():
@@ -199,7 +194,7 @@ def test_a_copy_that_was_replaced_still_runs() -> None:
 
 
 def test_objects_of_another_copy_are_refused() -> None:
-    run_python(
+    run_parts(
         IMPORT_ANEW,
         """
         old.run(old.lowlevel.checkpoint)

@@ -5,28 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import subprocess
-import sys
-import textwrap
 import weakref
 
 import pytest
+from _processes import in_child
 
 import trio_c as trio
 from trio_c import testing
-
-
-def in_child(code: str) -> str:
-    """Run `code` in an interpreter of its own, which must not crash."""
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
 
 # --- waits ------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ tc_runner_task_exited(RunnerObject *runner, TaskObject *task, PyObject *value,
     if (r == 0) {
         r = TC_HOOK(runner, TC_HOOK_TASK_EXITED, (PyObject *)task);
     }
-    if (Awaitable_CheckExact(runner->st, task->coro)) {
+    if (r == 0 && Awaitable_CheckExact(runner->st, task->coro)) {
         /* A coroutine that has ended holds nothing. */
         tc_awaitable_empty((AwaitableObject *)task->coro);
     }
